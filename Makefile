@@ -1,0 +1,238 @@
+# Weir. `make help` lists the targets.
+#
+#   make                 release build with debug info into build/
+#   make run             dependencies, build, and a gateway with two data planes
+#   make test            dependencies, build, and every test
+#
+#   make B=DIR ...       another build folder      make SAN=address,undefined ...   sanitizers
+#   make V=1 ...         show the commands         make CC=clang WERROR=1 ...
+
+SAN     ?=
+WERROR  ?=
+V       ?=
+OPT     ?= -O2
+B       ?= build$(if $(SAN),/san-$(subst $(comma),-,$(SAN)))
+PREFIX  ?= /usr/local
+DESTDIR ?=
+comma   := ,
+Q       := $(if $(V),,@)
+PYTHON  ?= /usr/bin/python3
+
+.DEFAULT_GOAL := all
+
+# ---- flags ----------------------------------------------------------------
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough \
+	-Wno-missing-field-initializers -Wno-format-nonliteral
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen
+CFLAGS   += -std=gnu11 $(OPT) -g -fno-omit-frame-pointer -fno-common -fstack-protector-strong \
+	-pthread $(WARN) $(if $(WERROR),-Werror) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+LDFLAGS  += -pthread $(if $(SAN),-fsanitize=$(SAN))
+
+# ---- rooms: sources, what they may link -----------------------------------
+
+src = $(filter-out %/main.c,$(wildcard $(foreach d,$(1),$(d)/*.c)))
+
+SRC_common       := $(call src,common common/entities common/plugins)
+SRC_proto        := $(call src,proto)
+SRC_controlplane := $(call src,controlplane controlplane/store)
+SRC_admin-api    := $(call src,admin-api)
+SRC_cli          := $(call src,admin-api/cli)
+SRC_dataplane    := $(call src,dataplane dataplane/http1 dataplane/config dataplane/route \
+			dataplane/upstream dataplane/plugins dataplane/sync dataplane/observe dataplane/tls)
+ROOMS := common proto controlplane admin-api cli dataplane
+
+LIBS_common := -ljansson -lyaml -lpcre2-8 -lcrypto -lm
+LIBS_proto  := -lnng -lprotobuf-c -lssl -lcrypto
+LIBS_cp     := $(LIBS_common) $(LIBS_proto) -lsqlite3 -lmicrohttpd
+LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_pthreads -lnghttp2 -lssl -lcrypto
+LIBS_cli    := $(LIBS_common) -lssl -lcrypto
+
+GEN := $(B)/gen/proto/control.pb-c.c
+OBJ_GEN := $(B)/obj/gen/control.pb-c.o
+$(foreach r,$(ROOMS),$(eval OBJ_$(r) := $(SRC_$(r):%.c=$(B)/obj/%.o)))
+lib = $(B)/lib/$(1).a
+
+CP_LIBS  := $(call lib,admin-api) $(call lib,controlplane) $(call lib,proto) $(call lib,common)
+DP_LIBS  := $(call lib,dataplane) $(call lib,proto) $(call lib,common)
+CLI_LIBS := $(call lib,cli) $(call lib,common)
+
+PROGRAMS := $(B)/weir-cp $(B)/weir-dp $(B)/weirctl
+
+all: $(PROGRAMS) ## build/weir-cp, build/weir-dp, build/weirctl
+
+$(B)/weir-cp: $(B)/obj/controlplane/main.o $(CP_LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_cp)
+
+$(B)/weir-dp: $(B)/obj/dataplane/main.o $(DP_LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_dp)
+
+$(B)/weirctl: $(B)/obj/admin-api/cli/main.o $(CLI_LIBS)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_cli)
+
+define room_rule
+$(call lib,$(1)): $(OBJ_$(1)) $(if $(filter proto,$(1)),$(OBJ_GEN))
+	@mkdir -p $$(@D); rm -f $$@
+	$(Q)$(AR) rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
+
+$(B)/obj/%.o: %.c | $(GEN)
+	@mkdir -p $(@D); echo "  CC   $<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OBJ_GEN): $(GEN)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -w -c $< -o $@
+
+$(GEN): proto/control.proto
+	@mkdir -p $(B)/gen; echo "  GEN  $<"
+	$(Q)protoc-c --c_out=$(B)/gen proto/control.proto
+
+# ---- tests ----------------------------------------------------------------
+# tests/unit/ROOM/test_x.c is one cmocka program, linked with what its room may use.
+
+UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$(B)/unit/%)
+unit_libs_common       := $(call lib,common)
+unit_libs_proto        := $(call lib,proto) $(call lib,common)
+unit_libs_controlplane := $(call lib,controlplane) $(call lib,proto) $(call lib,common)
+unit_libs_admin-api    := $(CP_LIBS)
+unit_libs_dataplane    := $(DP_LIBS)
+unit_link_common       := $(LIBS_common)
+unit_link_proto        := $(LIBS_common) $(LIBS_proto)
+unit_link_controlplane := $(LIBS_cp)
+unit_link_admin-api    := $(LIBS_cp)
+unit_link_dataplane    := $(LIBS_dp)
+
+define unit_rule
+$(B)/unit/$(1)/%: tests/unit/$(1)/%.c $(unit_libs_$(1)) | $(GEN)
+	@mkdir -p $$(@D); echo "  TEST $$<"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -MMD -MP -o $$@ $$< \
+		$(unit_libs_$(1)) $(unit_link_$(1)) -lcmocka
+endef
+$(foreach r,common proto controlplane admin-api dataplane,$(eval $(call unit_rule,$(r))))
+
+check-unit: $(UNIT) ## the C unit tests
+	$(Q)set -e; for t in $(UNIT); do $(SAN_ENV) $$t; done
+
+check-blackbox: all ## the real programs over real sockets; K=WORD chooses tests
+	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q -p no:cacheprovider tests/blackbox $(if $(K),-k '$(K)')
+
+check: check-unit check-blackbox ## both, in this flavour
+
+# One place for what the sanitizers are told. halt_on_error makes a report a failure.
+SAN_ENV := $(if $(SAN),ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
+	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+	LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 \
+	TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=$(CURDIR)/tests/tsan.supp)
+
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) SAN=address,undefined OPT=-O1 check
+
+tsan: ## every test under ThreadSanitizer
+	$(Q)$(MAKE) SAN=thread OPT=-O1 check
+
+deps: ## the Debian packages, when one is missing
+	$(Q)deploy/install-deps.sh
+
+test: deps ## everything: layers, headers, tests in three flavours, fuzzing for a bounded time
+	$(Q)$(MAKE) layers headers
+	$(Q)$(MAKE) all check
+	$(Q)$(MAKE) asan
+	$(Q)$(MAKE) tsan
+	$(Q)$(MAKE) fuzz
+
+run: deps ## a control plane, two data planes and an echo upstream, until Ctrl-C
+	$(Q)$(MAKE) all
+	$(Q)deploy/run.sh
+
+# ---- fuzzing --------------------------------------------------------------
+# tests/fuzz/fuzz_x.c is a libFuzzer target; its seeds are in tests/fuzz/corpus/x.
+
+FUZZ_SRC     := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ         := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%)
+FUZZ_SECONDS ?= 10
+FUZZ_FLAGS   := -fsanitize=fuzzer-no-link,address,undefined
+
+fuzz: ## every fuzz target for FUZZ_SECONDS
+	$(Q)$(MAKE) CC=clang B=build/fuzz SAN=fuzzer-no-link,address,undefined OPT=-O1 $(FUZZ)
+	$(Q)set -e; for f in $(FUZZ); do n=$${f##*/fuzz_}; mkdir -p build/fuzz/found/$$n; \
+		mkdir -p tests/fuzz/corpus/$$n; echo "  FUZZ $$n"; \
+		LSAN_OPTIONS=suppressions=tests/lsan.supp \
+		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n; done
+	@echo "fuzz: $(words $(FUZZ)) targets, $(FUZZ_SECONDS) s each, nothing found"
+
+build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(DP_LIBS)
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -fsanitize=fuzzer,address,undefined \
+		-o $@ $< $(DP_LIBS) $(LIBS_dp)
+
+# ---- benchmarks: they print figures and judge nothing ---------------------
+
+BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH     := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
+
+bench: all $(BENCH) ## prints figures: store, router, change latency
+	$(Q)set -e; for b in $(BENCH); do echo "== $${b##*/}"; $$b; done
+	$(Q)WEIR_BUILD=$(B) $(PYTHON) tests/bench/change_latency.py
+
+$(B)/bench/%: tests/bench/%.c $(call lib,controlplane) $(DP_LIBS)
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes $(LDFLAGS) -MMD -MP -o $@ $< \
+		$(call lib,controlplane) $(DP_LIBS) $(LIBS_dp) -lsqlite3
+
+# ---- keeping the house ----------------------------------------------------
+
+SOURCES := $(foreach r,$(ROOMS),$(SRC_$(r))) $(wildcard controlplane/main.c dataplane/main.c admin-api/cli/main.c)
+HEADERS := $(shell find common proto controlplane admin-api dataplane -name '*.h' 2>/dev/null)
+
+layers: ## proves that includes follow the arrows between the rooms
+	$(Q)tests/tools/layers.sh
+
+headers: $(GEN) ## every header compiles alone
+	$(Q)set -e; for h in $(HEADERS); do \
+		$(CC) $(CPPFLAGS) -std=gnu11 -Wall -Wextra -fsyntax-only -x c $$h \
+		-Wno-unused-function -Wno-pragma-once-outside-header; done
+	@echo "headers: $(words $(HEADERS)) compile alone"
+
+format: ## clang-format over all sources
+	$(Q)clang-format -i $(SOURCES) $(HEADERS)
+
+lint: $(GEN) ## clang-tidy and warnings as errors with both compilers
+	$(Q)$(MAKE) B=build/lint-gcc WERROR=1 all
+	$(Q)$(MAKE) B=build/lint-clang CC=clang WERROR=1 all
+	$(Q)clang-tidy --quiet $(SOURCES) -- $(CPPFLAGS) -std=gnu11
+
+docs: all ## the pages that are printed from the tables
+	$(Q)$(B)/weirctl reference --proto > proto/entities.proto
+	$(Q)$(B)/weirctl reference > common/REFERENCE.md
+
+new-plugin: ## NAME=my-plugin: contract, behaviour, test and list line of a new plugin
+	$(Q)tests/tools/new-plugin.sh "$(NAME)"
+
+conformance: all ## CASES=DIR RUNNER=conform.py: the recorded cases against a fresh gateway
+	$(Q)WEIR_BUILD=$(B) $(PYTHON) tests/tools/conformance.py $(ARGS)
+
+install: all ## into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/weir $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/weir
+	install -m 644 $(wildcard deploy/systemd/*.service) $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 20
+
+clean: ## removes build/
+	rm -rf build
+
+.PHONY: all asan bench check check-blackbox check-unit clean conformance deps docs format fuzz \
+	headers help install layers lint new-plugin run test tsan
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

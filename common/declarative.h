@@ -1,0 +1,46 @@
+/*
+ * declarative.h - declarative files (_format_version 3.0, YAML or JSON) to entities, and
+ * back: nesting, foreign keys by name, deterministic ids, defaults, all errors at once.
+ * Rules: the reference's declarative.md. YAML through libyaml.
+ */
+#ifndef COMMON_DECLARATIVE_H
+#define COMMON_DECLARATIVE_H
+
+#include "common/entities.h"
+
+/*
+ * How scalars are typed. A file's author writes `body: 1` and means the text "1": where the
+ * field is a string, an unquoted scalar is its text. The Admin API's POST /config is strict.
+ */
+enum decl_typing { DECL_STRICT, DECL_BY_FIELD };
+
+struct decl {
+    json_t *entities; /* {"services": {id: document, ...}, ...}: flat, defaults filled */
+};
+void decl_free(struct decl *d);
+
+struct decl_error {
+    size_t line;  /* 1-based; 0: the document as a whole */
+    char *text;   /* "services.1.routes.2.paths.1: should start with: / ..." */
+};
+struct decl_errors {
+    struct decl_error *v;
+    size_t n;
+    struct violations violations; /* the same as the reference's error object */
+};
+void decl_errors_free(struct decl_errors *errs);
+
+/* YAML or JSON text to a tree; error line in e->message. Bounded in depth and aliases. */
+json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e);
+
+/* Text to entities. 0, or -1 with every error found. */
+int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
+
+/* As decl_read for a file; errors carry its name. */
+int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
+
+/* Entities as records (proto/record.h), parents before children, with their state hash. */
+struct state_hash;
+int decl_records(const struct decl *d, struct sbuf *out, struct state_hash *hash_out, struct err *e) WEIR_MUSTCHECK;
+
+#endif

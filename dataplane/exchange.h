@@ -1,0 +1,109 @@
+/*
+ * exchange.h - one request and its response, from the first byte of the head to the log.
+ *
+ *   accept/TLS -> parse head -> route -> rewrite -> access (plugins; may answer, may wait)
+ *     -> pick target -> connection from pool -> send head, stream body
+ *     -> response head -> header filters -> body filters -> client -> log
+ *
+ * An exchange lives its whole life on one worker, in one arena, on one configuration. The
+ * codecs (http/) and the upstream side fill it; plugins see it through plugin.h only.
+ */
+#ifndef DATAPLANE_EXCHANGE_H
+#define DATAPLANE_EXCHANGE_H
+
+#include "dataplane/live.h"
+#include "dataplane/msg.h"
+
+struct worker;
+struct xio; /* engine-private side: client connection, upstream attempt, body streams */
+
+enum verdict {
+    V_NEXT,   /* go on with the next plugin, the next step */
+    V_ANSWER, /* the gateway answers itself: the response is in x->resp and x->answer */
+    V_WAIT,   /* something will call plugin_resume() (or the exchange is aborted) */
+};
+
+/* Where the chain of plugins stands: plugin_chain.c alone writes it. */
+struct chain_run {
+    const struct chain *chain;   /* merged; with the consumer's plugins once one is known */
+    enum phase phase;
+    uint32_t next;               /* index of the plugin to call next in this phase */
+    const struct c_plugin *waiting; /* it said V_WAIT, or NULL */
+    void *scratch[1];            /* opaque; see plugin_chain.c */
+    bool merged_consumer;
+};
+
+/* Times of one exchange, mono_us; 0: did not happen. */
+struct xtimes {
+    uint64_t start;          /* first byte of the head */
+    uint64_t upstream_sent;  /* head sent to the last target tried */
+    uint64_t upstream_head;  /* first byte of the response's head */
+    uint64_t head_out;       /* response head handed to the client side */
+    uint64_t end;
+};
+
+struct exchange {
+    struct worker *worker;
+    struct config_pin *pin;
+    const struct config *config; /* pin->config */
+    struct arena arena;
+    struct xio *io;
+
+    /* who asks, over what */
+    struct str client_ip;        /* text; the direct peer, or the real one behind a trusted proxy */
+    struct str peer_ip;          /* the direct peer */
+    uint16_t peer_port, local_port;
+    bool tls;                    /* the client's connection */
+    bool peer_trusted;           /* in trusted_ips */
+    struct str sni;
+
+    char request_id[33];         /* 32 hexadecimal digits */
+    struct req_head req;         /* what the client sent; edits by plugins go upstream */
+    struct route_match match;    /* .route NULL before routing and when none was found */
+    struct str upstream_path;    /* with query; empty: derived from the match */
+
+    const struct c_consumer *consumer; /* set by authentication */
+    const struct c_credential *credential;
+    bool authenticated;
+
+    struct resp_head resp;       /* the upstream's, or ours */
+    bool answered;               /* ours */
+    struct str answer;           /* body of ours */
+
+    struct chain_run run;
+    struct xtimes times;
+    uint64_t bytes_in, bytes_out; /* from and to the client, heads included */
+    struct str target;           /* "ip:port" of the last attempt */
+    uint16_t upstream_status;    /* 0: none answered */
+    uint16_t tries;
+};
+
+/* ---- the steps, in order; the engine (exchange.c) calls them ---- */
+
+/* Routes x->req; fills x->match. False: x carries the 404 (or redirect, 426 ...) answer. */
+bool exchange_route(struct exchange *x);
+
+/*
+ * Makes the gateway's own error answer in the type the client accepts (proxying.md section
+ * 3), message NULL: the status text. Fills x->resp, x->answer, x->answered.
+ */
+void exchange_error(struct exchange *x, unsigned status, const char *message);
+
+/* Any answer: body may be empty, content_type NULL for none. Both live in the arena. */
+void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct str body);
+
+/* Plugins of a phase, from where the run stands. plugin_chain.c */
+enum verdict chain_start(struct exchange *x, enum phase phase);
+enum verdict chain_go_on(struct exchange *x);
+/* The exchange ends early: tells a waiting plugin. */
+void chain_abort(struct exchange *x);
+/* Phases that cannot wait or answer. */
+void chain_header_filter(struct exchange *x);
+/* piece may be replaced; last: the body's end. */
+void chain_body_filter(struct exchange *x, struct str *piece, bool last);
+void chain_log(struct exchange *x);
+
+/* A waiting plugin is ready: the engine goes on with chain_go_on at a quiet point. */
+void exchange_resume(struct exchange *x);
+
+#endif

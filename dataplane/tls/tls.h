@@ -1,0 +1,25 @@
+/*
+ * tls.h - OpenSSL contexts, made on the config thread, used by all workers.
+ */
+#ifndef DATAPLANE_TLS_TLS_H
+#define DATAPLANE_TLS_TLS_H
+
+#include <openssl/ssl.h>
+
+#include "common/entities.h"
+
+/*
+ * Server side: certificate chain and key in PEM, and a second pair of another key type
+ * (cert_alt.p NULL: none). TLS 1.2 and 1.3, ALPN h2 and http/1.1 as the listener allows,
+ * tickets, SSL_MODE_RELEASE_BUFFERS, read-ahead. NULL with e.
+ */
+SSL_CTX *tls_server_ctx(struct str cert, struct str key, struct str cert_alt, struct str key_alt, struct err *e);
+
+/*
+ * Towards an upstream: verification as the service asks for (tls_verify, depth, CA PEMs; no CA
+ * given: the system's), client certificate or NULL. NULL with e.
+ */
+SSL_CTX *tls_client_ctx(const struct service *s, const struct certificate *client, const struct str *ca_pems,
+                        size_t n_ca_pems, struct err *e);
+
+#endif
