@@ -10,12 +10,17 @@
 
 /*
  * How scalars are typed. A file's author writes `body: 1` and means the text "1": where the
- * field is a string, an unquoted scalar is its text. The Admin API's POST /config is strict.
+ * field is a string, an unquoted scalar is its text; where it is a boolean, yes, no, on and
+ * off are taken, and nowhere else. The Admin API's POST /config is strict: a scalar is what
+ * it looks like, yes and on are booleans everywhere, as the reference's reader has it.
+ * DECL_DECK is DECL_BY_FIELD for decK's files: `_info`, `_workspace: default`,
+ * `_plugin_configs` with `_config`, and `service: {name: s1}` are understood too.
  */
-enum decl_typing { DECL_STRICT, DECL_BY_FIELD };
+enum decl_typing { DECL_STRICT, DECL_BY_FIELD, DECL_DECK };
 
 struct decl {
     json_t *entities; /* {"services": {id: document, ...}, ...}: flat, defaults filled */
+    json_t *info;     /* DECL_DECK: the value of _info, or NULL */
 };
 void decl_free(struct decl *d);
 
@@ -30,6 +35,12 @@ struct decl_errors {
 };
 void decl_errors_free(struct decl_errors *errs);
 
+/* The reference's `message` for errs->violations: "declarative config is invalid: {...}"; the caller's. */
+char *decl_errors_message(const struct decl_errors *errs);
+
+/* Puts "PATH:LINE: " in front of every text. */
+void decl_errors_name_file(struct decl_errors *errs, const char *path);
+
 /* YAML or JSON text to a tree; error line in e->message. Bounded in depth and aliases. */
 json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e);
 
@@ -38,6 +49,9 @@ int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct
 
 /* As decl_read for a file; errors carry its name. */
 int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
+
+/* Appends the bytes of a file ("-": standard input), at most 512 MiB. */
+int decl_load_text(const char *path, struct sbuf *out, struct err *e) WEIR_MUSTCHECK;
 
 /* Entities as records (proto/record.h), parents before children, with their state hash. */
 struct state_hash;

@@ -92,6 +92,11 @@ enum field_flag {
     FF_RETIRED = 1 << 11,
     FF_DFLT_NULL = 1 << 12,    /* /schemas prints "default": null */
     FF_NULL_ONLY = 1 << 13,    /* any value is refused with null_err or "value must be null" */
+    FF_MUST_BE_EMPTY = 1 << 14, /* length 0 ("len_eq": 0) */
+    FF_INTERNAL = 1 << 15,     /* stored and sent, but never shown to or taken from clients */
+    FF_KEY = 1 << 16,          /* the record's key: not part of its body */
+    FF_UNIQUE_ACROSS_WS = 1 << 17, /* printed, for clients that know workspaces */
+    FF_CREDENTIAL = 1 << 18,   /* never in a log either, but not "encrypted" in /schemas */
 };
 
 enum fk_action { FK_RESTRICT, FK_CASCADE };
@@ -133,6 +138,7 @@ struct field {
     const char *const *one_of;    /* NULL-terminated; for integers: decimal text */
     const char *const *not_one_of;
     const char *eq, *ne;          /* JSON text */
+    const char *contains;         /* arrays, sets: this string is among the elements */
     int len_min, len_max;         /* 0: none (strings have 1 unless FF_EMPTY_OK) */
     const char *starts_with;
     const struct pattern *match;      /* must match */
@@ -245,6 +251,8 @@ struct entity {
     const char *plugin;          /* plugin that brings the entity, or NULL */
     bool has_ttl;                /* write-only "ttl" in seconds; expired rows vanish */
     bool hidden_collection;      /* only reachable under its parent (targets) */
+    const char *subschema_key;   /* the field that chooses the subschema */
+    void (*normalize)(json_t *doc); /* brings a valid document to its stored form, or NULL */
     const char *doc;
 };
 
@@ -254,7 +262,12 @@ struct subschema {
     const struct record_checks *checks;
 };
 
-/* Every entity, in dependency order (parents first); NULL-terminated. common/entities/ */
+/*
+ * The wire number of the entity's field, its column and its C member are those of
+ * ent->fields; a subschema only changes rules, never numbers.
+ *
+ * Every entity, in dependency order (parents first); NULL-terminated. common/entities/
+ */
 extern const struct entity *const entities[];
 
 const struct entity *entity_by_name(struct str name);
@@ -273,7 +286,12 @@ struct violations {
     unsigned count;
 };
 void violations_free(struct violations *v);
+
+/* path: "config.redis.host"; NULL or "@entity": of the entity as a whole. */
 void violations_add(struct violations *v, const char *path, const char *text);
+
+/* Takes errors, an object shaped like the document, in place of what v held. */
+void violations_take(struct violations *v, json_t *errors);
 
 /* "schema violation (host: required field missing)" / "2 schema violations (...)"; the caller's. */
 char *violations_message(const struct violations *v);
@@ -295,6 +313,13 @@ int schema_update(const struct entity *ent, const json_t *stored, const json_t *
 
 /* POST /schemas/E/validate: as schema_insert, but foreign keys need not be complete. */
 int schema_validate(const struct entity *ent, const json_t *in, struct violations *v) WEIR_MUSTCHECK;
+
+/*
+ * The "ttl" of a body, for entities that have one: seconds, or -1 when it has none. -1 with
+ * e ("must be an integer between ..."): the reference answers that before it looks at the
+ * schema. schema_insert and _update turn it into "expires_at".
+ */
+int schema_ttl(const struct entity *ent, const json_t *in, int64_t *ttl_out, struct err *e) WEIR_MUSTCHECK;
 
 /* What a client is shown: absent fields as null, deprecated aliases echoed, arrays as such. */
 json_t *schema_answer(const struct entity *ent, const json_t *doc);
@@ -331,6 +356,9 @@ int record_decode(const struct entity *ent, struct str body, struct arena *a, vo
 /* As record_decode for any table: plugin configs. */
 int fields_decode(const struct field *fields, struct str body, struct arena *a, void *out,
                   struct err *e) WEIR_MUSTCHECK;
+
+/* A decoded struct as a document, id included; a plugin's config is null. */
+json_t *entity_to_json(const struct entity *ent, const struct uuid *id, const void *decoded);
 
 /* Back to a document (id included): for tools, tests and dumps. */
 json_t *record_to_json(const struct entity *ent, const struct uuid *id, struct str body, struct err *e);

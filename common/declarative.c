@@ -1,0 +1,826 @@
+/*
+ * declarative.c - from the tree of a document to flat entities.
+ *
+ *   walk      every entity, nested or not, becomes an item with its input document, its id
+ *             and what it refers to; parents before children
+ *   settle    references to ids, then the table's checks and defaults (schema_insert)
+ *   collect   uniqueness, and the result
+ *
+ * Whatever is wrong is kept until the end. People get all of it. The reference stops after
+ * the first of three kinds (fields, references, uniqueness); so does its error object.
+ */
+#include "common/decl_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/uri.h"
+
+#define FILE_MAX_BYTES (512u << 20)
+#define NO_PARENT      SIZE_MAX
+
+struct ref { /* a foreign key as written */
+    const struct field *field;
+    const char *text;
+    size_t line;
+    struct ref *next;
+};
+
+struct item {
+    const struct entity *ent;
+    const struct node *node;
+    size_t parent; /* index of the item around this one, or NO_PARENT */
+    const struct field *parent_field;
+    size_t position; /* 1-based, in its list */
+    json_t *doc;     /* input; after settle: the entity */
+    const char *id;  /* borrowed from doc, or NULL: not there or no text */
+    struct ref *refs;
+    json_t *errors;  /* object, as violations.fields; NULL: none so far */
+    char *refusal; /* what is wrong with the item as a whole */
+};
+
+struct reader {
+    enum decl_typing typing;
+    const struct node *root;
+    struct arena *arena;
+    struct item *items;
+    size_t n_items, cap_items;
+    json_t *ids, *names; /* entity name: {id or endpoint key: id} */
+    json_t *seen;        /* "services.name": {value: true} */
+    json_t *top;         /* errors of the document itself */
+    json_t *bad_refs;    /* entity name: {name or id: [text]} */
+    json_t *defaults;    /* _info.defaults, borrowed, or NULL */
+    bool old_paths;      /* versions 1.1 and 2.1: regexes carry no ~ yet */
+    struct decl_errors *errs;
+};
+
+static bool deck(const struct reader *r)
+{
+    return r->typing == DECL_DECK;
+}
+
+static json_t *object_in(json_t *parent, const char *key)
+{
+    json_t *o = json_object_get(parent, key);
+
+    if (!o)
+        json_object_set_new(parent, key, o = json_object());
+    return o;
+}
+
+/* "services.1.routes.2" */
+static void item_path(const struct reader *r, const struct item *it, struct sbuf *out)
+{
+    if (it->parent != NO_PARENT) {
+        item_path(r, &r->items[it->parent], out);
+        sbuf_addc(out, '.');
+    }
+    sbuf_addf(out, "%s.%zu", it->ent->name, it->position);
+}
+
+/* The error of one field of an item: its value in the error object. takes value. */
+static void item_error(struct item *it, const char *field, json_t *value)
+{
+    if (!it->errors)
+        it->errors = json_object();
+    json_object_set_new(it->errors, field, value);
+}
+
+/* ---- ids (declarative.md section 1) ---- */
+
+static const char *doc_text(const json_t *doc, const char *name)
+{
+    return json_string_value(json_object_get(doc, name));
+}
+
+static const struct ref *item_ref(const struct item *it, const struct field *f)
+{
+    const struct ref *ref = it->refs;
+
+    while (ref && ref->field != f)
+        ref = ref->next;
+    return ref;
+}
+
+/* "plugins:*:cors::s1:bob"; false when a part is missing or made up anew each time. */
+static bool cache_key_text(const struct reader *r, const struct item *it, struct sbuf *out)
+{
+    sbuf_addf(out, "%s:*", it->ent->name);
+    for (const char *const *name = it->ent->cache_key; *name; name++) {
+        const struct field *f = field_find(it->ent->fields, str_of(*name));
+        const struct ref *ref = item_ref(it, f);
+        const char *text = f->type == FT_FOREIGN ? (ref ? ref->text : NULL) : doc_text(it->doc, *name);
+
+        if (!text && f == it->parent_field)
+            text = r->items[it->parent].id;
+        if ((f->flags & FF_AUTO) || (!text && (f->flags & FF_REQUIRED)))
+            return false;
+        sbuf_addf(out, ":%s", text ? text : "");
+    }
+    return true;
+}
+
+static void make_id(const struct reader *r, struct item *it)
+{
+    static const struct uuid space = {{0xfd, 0x02, 0x80, 0x1f, 0x09, 0x57, 0x4a, 0x15, 0xa5, 0x5a, 0xc8,
+                                       0xd9, 0x60, 0x6f, 0x30, 0xb5}};
+    struct uuid entity_space = uuid_v5(&space, str_of(it->ent->name)), id;
+    char text[UUID_TEXT_LEN + 1];
+    struct sbuf key = {0};
+    bool fixed;
+
+    if (it->ent->cache_key) {
+        fixed = cache_key_text(r, it, &key);
+    } else {
+        const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
+        fixed = name != NULL;
+        sbuf_adds(&key, name ? name : "");
+    }
+    id = fixed ? uuid_v5(&entity_space, sbuf_str(&key)) : uuid_v4();
+    uuid_format(&id, text);
+    json_object_set_new(it->doc, "id", json_string(text));
+    sbuf_free(&key);
+}
+
+/* ---- walk: the members of one entity ---- */
+
+/* The field through which entities called `key` nest in a parent, or NULL: they do not. */
+static const struct field *nesting_field(const struct entity *parent, struct str key,
+                                         const struct entity **child_out)
+{
+    const struct entity *child = entity_by_name(key);
+
+    for (const struct field *f = child ? child->fields : NULL; f && f->name; f++)
+        if (f->type == FT_FOREIGN && strcmp(f->reference, parent->name) == 0) {
+            *child_out = child;
+            return f;
+        }
+    return NULL;
+}
+
+static void add_ref(struct reader *r, struct item *it, const struct field *f, const struct node *n)
+{
+    struct ref *ref = arena_zalloc(r->arena, sizeof(*ref));
+
+    *ref = (struct ref){.field = f, .text = n->text.p, .line = n->line, .next = it->refs};
+    it->refs = ref;
+}
+
+/* `service: s1` or `service: {id: ...}`; decK also writes {name: s1}. */
+static void take_foreign(struct reader *r, struct item *it, const struct field *f, const struct node *n)
+{
+    static const char *const words[] = {"id", "name", "username", "prefix"};
+    const struct node *inner = NULL;
+    json_t *value;
+
+    if (n->kind == NODE_MAP) {
+        for (size_t i = 0; i < (deck(r) ? ARRAY_LEN(words) : 1) && !inner; i++)
+            inner = node_get(n, str_of(words[i]));
+        if (!inner) {
+            item_error(it, f->name, json_pack("{s:s}", "id", "missing primary key"));
+            return;
+        }
+        n = inner;
+    }
+    if (node_is_null(n))
+        return;
+    value = n->kind == NODE_SCALAR ? node_json(n, f, r->typing) : NULL;
+    if (json_is_string(value))
+        add_ref(r, it, f, n);
+    else
+        item_error(it, f->name, json_string("expected a string"));
+    json_decref(value);
+}
+
+/* `_config: name`: the block of that name, under what the plugin says itself. */
+static void take_shared_config(struct reader *r, struct item *it, const struct node *name,
+                               const struct field *fields)
+{
+    const struct node *block = NULL;
+    struct node_pair pair = {.key = STR("config")};
+    json_t *config, *own;
+
+    if (name->kind == NODE_SCALAR)
+        block = node_get(node_get(r->root, STR("_plugin_configs")), name->text);
+    if (!block || block->kind != NODE_MAP) {
+        item_error(it, "_config", json_string("no such entry in '_plugin_configs'"));
+        return;
+    }
+    pair.value = block;
+    config = node_member_json(&pair, fields, NULL, r->typing);
+    own = json_object_get(it->doc, "config");
+    if (json_is_object(own))
+        json_object_update(config, own);
+    json_object_set_new(it->doc, "config", config);
+}
+
+/* Members whose table another member chooses: plugin configs. */
+static void take_subrecords(struct reader *r, struct item *it)
+{
+    const struct subschema *sub = it->ent->subschema ? it->ent->subschema(it->doc, NULL) : NULL;
+    const struct field *fields = sub ? sub->fields : NULL;
+
+    for (size_t i = 0; i < it->node->n; i++) {
+        const struct node_pair *pair = &it->node->pairs[i];
+        const struct field *f = field_find(it->ent->fields, pair->key);
+
+        if (f && f->type == FT_SUBRECORD)
+            json_object_set_new(it->doc, pair->key.p, node_member_json(pair, fields, NULL, r->typing));
+    }
+    if (deck(r) && it->ent == &entity_plugins) {
+        const struct node *name = node_get(it->node, STR("_config"));
+        if (name)
+            take_shared_config(r, it, name, fields);
+    }
+}
+
+static bool is_remark(struct str key)
+{
+    return str_eq(key, STR("_comment")) || str_eq(key, STR("_ignore"));
+}
+
+static void take_members(struct reader *r, struct item *it)
+{
+    const struct entity *child;
+
+    for (size_t i = 0; i < it->node->n; i++) {
+        const struct node_pair *pair = &it->node->pairs[i];
+        const struct field *f;
+
+        if (is_remark(pair->key) || nesting_field(it->ent, pair->key, &child))
+            continue;
+        f = field_find(it->ent->fields, pair->key);
+        if (f && f->type == FT_FOREIGN) {
+            take_foreign(r, it, f, pair->value);
+        } else if (!(f && f->type == FT_SUBRECORD) && !(deck(r) && str_eq(pair->key, STR("_config")))) {
+            json_object_set_new(it->doc, pair->key.p,
+                                node_member_json(pair, it->ent->fields, it->ent->checks, r->typing));
+        }
+    }
+    take_subrecords(r, it);
+}
+
+/* ---- walk: versions 1.1 and 2.1 told a regex from a prefix by its letters ---- */
+
+static bool is_unreserved(int c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("-._~", c));
+}
+
+static json_t *migrated_path(const char *path)
+{
+    struct sbuf b = {0};
+    const char *p = path;
+    json_t *out;
+
+    while (is_unreserved(*p) || *p == '/' || *p == '%')
+        p++;
+    if (path[0] == '~')
+        return json_string(path);
+    if (*p == '\0') {
+        struct str normal = path_normalize(str_of(path), sbuf_reserve(&b, strlen(path)));
+        out = json_stringn(normal.p, normal.len);
+        sbuf_free(&b);
+        return out ? out : json_string(path); /* no UTF-8: the field's check says so */
+    }
+    sbuf_addc(&b, '~');
+    for (p = path; *p; p++) {
+        char digits[3] = {0}, *end;
+        long c;
+
+        if (*p == '%' && p[1] && p[2])
+            memcpy(digits, p + 1, 2);
+        c = strtol(digits, &end, 16);
+        if (end != digits + 2 || !is_unreserved((int)c)) {
+            sbuf_addc(&b, *p);
+            continue;
+        }
+        sbuf_addf(&b, c == '-' || c == '.' ? "\\%c" : "%c", (int)c);
+        p += 2;
+    }
+    out = json_string(b.p);
+    sbuf_free(&b);
+    return out;
+}
+
+static void migrate_paths(const struct reader *r, struct item *it)
+{
+    json_t *paths = json_object_get(it->doc, "paths"), *path;
+    size_t i;
+
+    if (!r->old_paths || it->ent != &entity_routes)
+        return;
+    json_array_foreach(paths, i, path)
+        if (json_is_string(path))
+            json_array_set_new(paths, i, migrated_path(json_string_value(path)));
+}
+
+/* ---- walk: lists of entities ---- */
+
+static size_t add_item(struct reader *r, const struct item *it)
+{
+    if (r->n_items == r->cap_items) {
+        r->cap_items = r->cap_items ? r->cap_items * 2 : 64;
+        r->items = xrealloc(r->items, r->cap_items * sizeof(*r->items));
+    }
+    r->items[r->n_items] = *it;
+    return r->n_items++;
+}
+
+/* Makes the item findable for references. */
+static void index_item(struct reader *r, const struct item *it)
+{
+    const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
+    json_t *names = object_in(r->names, it->ent->name);
+
+    json_object_set_new(object_in(r->ids, it->ent->name), it->id, json_true());
+    if (name && !json_object_get(names, name))
+        json_object_set_new(names, name, json_string(it->id));
+}
+
+/* {} is an empty list, too. */
+static bool is_list(const struct node *n)
+{
+    return n->kind == NODE_SEQ || (n->kind == NODE_MAP && n->n == 0);
+}
+
+static void walk_list(struct reader *r, const struct entity *ent, const struct node *list, size_t parent,
+                      const struct field *parent_field);
+
+static void walk_children(struct reader *r, size_t at)
+{
+    const struct node *node = r->items[at].node;
+    const struct entity *child;
+
+    for (size_t i = 0; i < node->n; i++) {
+        const struct field *f = nesting_field(r->items[at].ent, node->pairs[i].key, &child);
+        const struct node *list = node->pairs[i].value;
+
+        if (!f || node_is_null(list))
+            continue;
+        if (is_list(list))
+            walk_list(r, child, list, at, f);
+        else
+            item_error(&r->items[at], node->pairs[i].key.p, json_string("expected an array"));
+    }
+}
+
+static void walk_item(struct reader *r, struct item it)
+{
+    json_t *defaults = json_object_get(r->defaults, it.ent->singular);
+    size_t at;
+
+    it.doc = json_object();
+    if (it.node->kind != NODE_MAP) {
+        it.refusal = xstrdup("expected a record");
+        add_item(r, &it);
+        return;
+    }
+    take_members(r, &it);
+    if (json_is_object(defaults))
+        json_object_update_missing(it.doc, defaults);
+    migrate_paths(r, &it);
+    if (!json_object_get(it.doc, "id") || json_is_null(json_object_get(it.doc, "id")))
+        make_id(r, &it);
+    it.id = doc_text(it.doc, "id");
+    if (it.id)
+        index_item(r, &it);
+    at = add_item(r, &it);
+    walk_children(r, at);
+}
+
+static void walk_list(struct reader *r, const struct entity *ent, const struct node *list, size_t parent,
+                      const struct field *parent_field)
+{
+    for (size_t i = 0; list->kind == NODE_SEQ && i < list->n; i++)
+        walk_item(r, (struct item){.ent = ent, .node = list->items[i], .parent = parent,
+                                   .parent_field = parent_field, .position = i + 1});
+}
+
+/* ---- walk: the document ---- */
+
+static const char *check_version(struct reader *r, const struct node *n)
+{
+    static const struct field text = {.type = FT_STRING};
+    json_t *value = n ? node_json(n, &text, r->typing) : NULL;
+    const char *version = json_string_value(value), *wrong = NULL;
+
+    if (!n || node_is_null(n))
+        wrong = "required field missing";
+    else if (!version)
+        wrong = "expected a string";
+    else if (strcmp(version, "1.1") == 0 || strcmp(version, "2.1") == 0)
+        r->old_paths = true;
+    else if (strcmp(version, "3.0") != 0)
+        wrong = "expected one of: 1.1, 2.1, 3.0";
+    json_decref(value);
+    return wrong;
+}
+
+static const char *check_transform(const struct reader *r, const struct node *n)
+{
+    static const struct field boolean = {.type = FT_BOOLEAN};
+    json_t *value = node_json(n, &boolean, r->typing);
+    bool ok = json_is_boolean(value) || json_is_null(value);
+
+    json_decref(value);
+    return ok ? NULL : "expected a boolean";
+}
+
+/* Keys of decK's files; NULL when the value is fine. */
+static const char *check_deck_key(struct str key, const struct node *n)
+{
+    if (str_eq(key, STR("_info")) || str_eq(key, STR("_plugin_configs")))
+        return n->kind == NODE_MAP ? NULL : "expected a record";
+    if (str_eq(key, STR("_workspace")))
+        return n->kind == NODE_SCALAR && str_eq(n->text, STR("default"))
+                   ? NULL
+                   : "there is one workspace here, expected: default";
+    if (str_eq(key, STR("_konnect")))
+        return "a file for Konnect cannot be applied to a control plane of Weir";
+    return "unknown field";
+}
+
+/* Other members than lists of entities: what is wrong with this one, or NULL. */
+static const char *check_top_key(const struct reader *r, struct str key, const struct node *n)
+{
+    if (str_eq(key, STR("_format_version")))
+        return NULL; /* checked even when it is absent */
+    if (str_eq(key, STR("_transform")))
+        return check_transform(r, n);
+    if (str_eq(key, STR("_comment")))
+        return n->kind == NODE_SCALAR ? NULL : "expected a string";
+    if (str_eq(key, STR("_ignore")))
+        return n->kind == NODE_SEQ ? NULL : "expected an array";
+    return deck(r) ? check_deck_key(key, n) : "unknown field";
+}
+
+static void walk_document(struct reader *r)
+{
+    const char *wrong = check_version(r, node_get(r->root, STR("_format_version")));
+
+    if (wrong)
+        json_object_set_new(r->top, "_format_version", json_string(wrong));
+    for (size_t i = 0; i < r->root->n; i++) {
+        const struct node_pair *pair = &r->root->pairs[i];
+        const struct entity *ent = entity_by_name(pair->key);
+
+        if (!ent)
+            wrong = check_top_key(r, pair->key, pair->value);
+        else
+            wrong = is_list(pair->value) || node_is_null(pair->value) ? NULL : "expected an array";
+        if (wrong)
+            json_object_set_new(r->top, pair->key.p, json_string(wrong));
+        else if (ent)
+            walk_list(r, ent, pair->value, NO_PARENT, NULL);
+    }
+}
+
+/* ---- settle ---- */
+
+static void bad_ref(struct reader *r, const struct item *it, const struct ref *ref)
+{
+    const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
+    const char *key = name ? name : it->id ? it->id : "?";
+    json_t *list = object_in(r->bad_refs, it->ent->name), *texts = json_object_get(list, key);
+    struct sbuf text = {0}, path = {0};
+
+    if (!texts)
+        json_object_set_new(list, key, texts = json_array());
+    sbuf_addf(&text, "invalid reference '%s: %s' (no such entry in '%s')", ref->field->name, ref->text,
+              ref->field->reference);
+    json_array_append_new(texts, json_string(text.p));
+    item_path(r, it, &path);
+    sbuf_addf(&path, ".%s", ref->field->name);
+    decl_errors_add(r->errs, ref->line, path.p, text.p);
+    sbuf_free(&text);
+    sbuf_free(&path);
+}
+
+/* Any id will do for the checks of an entity whose document is refused anyhow. */
+#define SOME_ID "00000000-0000-4000-8000-000000000000"
+
+static void set_foreign(struct item *it, const struct field *f, const char *id)
+{
+    struct uuid u;
+
+    if (!id || !uuid_parse(str_of(id), &u))
+        id = SOME_ID;
+    json_object_set_new(it->doc, f->name, json_pack("{s:s}", "id", id));
+}
+
+static void settle_refs(struct reader *r, struct item *it)
+{
+    if (it->parent_field)
+        set_foreign(it, it->parent_field, r->items[it->parent].id);
+    for (const struct ref *ref = it->refs; ref; ref = ref->next) {
+        const char *target = ref->field->reference;
+        const char *id = ref->text;
+
+        if (ref->field == it->parent_field)
+            continue; /* the entity around it counts; what is written shapes the id alone */
+        if (!json_object_get(json_object_get(r->ids, target), id))
+            id = doc_text(json_object_get(r->names, target), ref->text);
+        if (!id)
+            bad_ref(r, it, ref);
+        set_foreign(it, ref->field, id);
+    }
+    /* A reference that could not be read has its error already; "required" must not follow. */
+    for (const struct field *f = it->ent->fields; it->errors && f->name; f++)
+        if (f->type == FT_FOREIGN && json_object_get(it->errors, f->name))
+            set_foreign(it, f, SOME_ID);
+}
+
+static void settle(struct reader *r, struct item *it)
+{
+    struct violations v = {0};
+    json_t *entity = NULL;
+
+    if (it->refusal)
+        return;
+    settle_refs(r, it);
+    if (schema_insert(it->ent, it->doc, &entity, &v) != 0) {
+        if (it->errors)
+            json_object_update_missing(it->errors, v.fields);
+        else
+            it->errors = json_incref(v.fields);
+    } else {
+        json_decref(it->doc);
+        it->doc = entity;
+        it->id = doc_text(it->doc, "id");
+    }
+    violations_free(&v);
+}
+
+/* ---- collect ---- */
+
+static void already_declared(struct item *it, const char *what, const char *value)
+{
+    struct sbuf b = {0};
+
+    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared", it->ent->name,
+              what, value);
+    free(it->refusal);
+    it->refusal = sbuf_take(&b);
+}
+
+/* True the first time this value of this field is seen. */
+static bool first_time(struct reader *r, const struct entity *ent, const char *field, const char *value)
+{
+    char key[96];
+    json_t *seen;
+
+    snprintf(key, sizeof(key), "%s.%s", ent->name, field);
+    seen = object_in(r->seen, key);
+    if (json_object_get(seen, value))
+        return false;
+    json_object_set_new(seen, value, json_true());
+    return true;
+}
+
+static void check_unique(struct reader *r, struct item *it, json_t *list)
+{
+    for (const struct field *f = it->ent->fields; f->name && !it->refusal; f++) {
+        const char *value = (f->flags & FF_UNIQUE) ? doc_text(it->doc, f->name) : NULL;
+        if (value && !first_time(r, it->ent, f->name, value))
+            already_declared(it, f->name, value);
+    }
+    if (!it->refusal && json_object_get(list, it->id))
+        already_declared(it, "primary key", it->id);
+}
+
+static void collect(struct reader *r, struct item *it, json_t *out)
+{
+    json_t *list;
+
+    if (it->errors || it->refusal)
+        return;
+    list = object_in(out, it->ent->name);
+    check_unique(r, it, list);
+    if (!it->refusal)
+        json_object_set(list, it->id, it->doc);
+}
+
+/* ---- the errors of all items ---- */
+
+/* Where the item stands in the error object: the slot of its list, made on the way. */
+static json_t *item_list(const struct reader *r, const struct item *it, json_t *root)
+{
+    const struct item *up = it->parent == NO_PARENT ? NULL : &r->items[it->parent];
+    json_t *holder = root, *above, *list;
+
+    if (up) {
+        above = item_list(r, up, root);
+        holder = above ? json_array_get(above, up->position - 1) : NULL;
+        if (json_is_null(holder)) {
+            holder = json_object();
+            json_array_set_new(above, up->position - 1, holder);
+        }
+    }
+    if (!json_is_object(holder))
+        return NULL; /* something else is wrong up there */
+    list = json_object_get(holder, it->ent->name);
+    if (!list)
+        json_object_set_new(holder, it->ent->name, list = json_array());
+    while (json_is_array(list) && json_array_size(list) < it->position)
+        json_array_append_new(list, json_null());
+    return json_is_array(list) ? list : NULL;
+}
+
+static void place_error(const struct reader *r, const struct item *it, json_t *root, json_t *value)
+{
+    json_t *list = item_list(r, it, root), *there;
+
+    if (!list)
+        return;
+    there = json_array_get(list, it->position - 1);
+    if (json_is_object(there) && json_is_object(value))
+        json_object_update(there, value);
+    else
+        json_array_set(list, it->position - 1, value);
+}
+
+static unsigned count_texts(const json_t *v)
+{
+    const char *key;
+    json_t *value;
+    unsigned n = 0;
+    size_t i;
+
+    json_object_foreach((json_t *)(intptr_t)v, key, value)
+        n += count_texts(value);
+    json_array_foreach((json_t *)(intptr_t)v, i, value)
+        n += count_texts(value);
+    return n + json_is_string(v);
+}
+
+/* Every item's errors to the list for people and, kind by kind, to the error object. */
+static void report(struct reader *r)
+{
+    json_t *fields = r->top, *unique = json_object();
+
+    decl_errors_add_fields(r->errs, r->root, 0, "", r->top);
+    for (size_t i = 0; i < r->n_items; i++) {
+        const struct item *it = &r->items[i];
+        json_t *text = it->refusal ? json_string(it->refusal) : NULL;
+        struct sbuf path = {0};
+
+        item_path(r, it, &path);
+        if (it->errors) {
+            decl_errors_add_fields(r->errs, it->node, it->node->line, path.p, it->errors);
+            place_error(r, it, fields, it->errors);
+        }
+        if (text) {
+            decl_errors_add(r->errs, it->node->line, path.p, it->refusal);
+            place_error(r, it, it->node->kind == NODE_MAP ? unique : fields, text);
+        }
+        json_decref(text);
+        sbuf_free(&path);
+    }
+    if (json_object_size(fields) == 0)
+        fields = json_object_size(r->bad_refs) ? r->bad_refs : unique;
+    if (r->errs->n > 0) {
+        r->errs->violations.fields = json_incref(fields);
+        r->errs->violations.count = count_texts(fields);
+    }
+    json_decref(unique);
+    decl_errors_sort(r->errs);
+}
+
+static void reader_fini(struct reader *r)
+{
+    for (size_t i = 0; i < r->n_items; i++) {
+        json_decref(r->items[i].doc);
+        json_decref(r->items[i].errors);
+        free(r->items[i].refusal);
+    }
+    free(r->items);
+    json_decref(r->ids);
+    json_decref(r->names);
+    json_decref(r->seen);
+    json_decref(r->top);
+    json_decref(r->bad_refs);
+}
+
+static int read_tree(struct tree *tree, enum decl_typing typing, struct decl *out, struct decl_errors *errs)
+{
+    struct reader r = {.typing = typing, .root = tree->root, .arena = &tree->arena, .errs = errs,
+                       .ids = json_object(), .names = json_object(), .seen = json_object(),
+                       .top = json_object(), .bad_refs = json_object()};
+    const struct node *info = node_get(tree->root, STR("_info"));
+
+    if (deck(&r) && info) {
+        out->info = node_json(info, NULL, typing);
+        r.defaults = json_object_get(out->info, "defaults");
+    }
+    out->entities = json_object();
+    walk_document(&r);
+    for (size_t i = 0; i < r.n_items; i++)
+        settle(&r, &r.items[i]);
+    for (size_t i = 0; i < r.n_items; i++)
+        collect(&r, &r.items[i], out->entities);
+    report(&r);
+    reader_fini(&r);
+    if (errs->n == 0)
+        return 0;
+    decl_free(out);
+    return -1;
+}
+
+/* One error that is not an entity's; reference: how the reference words it. */
+static int refuse_document(struct decl_errors *errs, size_t line, const char *text, const char *reference)
+{
+    struct sbuf b = {0};
+
+    decl_errors_add(errs, line, "", text);
+    if (reference[0])
+        sbuf_adds(&b, "failed parsing declarative configuration: ");
+    sbuf_adds(&b, reference[0] ? reference : text);
+    errs->violations.fields = json_pack("{s:s}", "error", b.p);
+    errs->violations.count = 1;
+    sbuf_free(&b);
+    return -1;
+}
+
+int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs)
+{
+    struct tree tree;
+    struct err e = {0};
+    int rc;
+
+    *out = (struct decl){0};
+    *errs = (struct decl_errors){0};
+    if (tree_parse(text, &tree, &e) != 0)
+        rc = refuse_document(errs, tree.error_line, e.message,
+                             tree.reference_error[0] ? tree.reference_error : e.message);
+    else if (tree.root->kind != NODE_MAP)
+        rc = refuse_document(errs, tree.root->line, "expected a mapping of entity names to lists", "");
+    else
+        rc = read_tree(&tree, typing, out, errs);
+    tree_free(&tree);
+    return rc;
+}
+
+void decl_free(struct decl *d)
+{
+    json_decref(d->entities);
+    json_decref(d->info);
+    *d = (struct decl){0};
+}
+
+/* ---- files ---- */
+
+int decl_load_text(const char *path, struct sbuf *out, struct err *e)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    bool failed;
+    size_t n;
+
+    if (!f)
+        return err_sys(e, "cannot read %s", path);
+    do {
+        n = fread(sbuf_reserve(out, 64 * 1024), 1, 64 * 1024, f);
+        out->len += n;
+    } while (n && out->len <= FILE_MAX_BYTES);
+    failed = ferror(f);
+    if (failed)
+        err_sys(e, "cannot read %s", path);
+    if (f != stdin)
+        fclose(f);
+    if (!failed && out->len <= FILE_MAX_BYTES)
+        return 0;
+    return failed ? -1 : err_set(e, ERR_LIMIT, "%s: expected at most %u MiB", path, FILE_MAX_BYTES >> 20);
+}
+
+void decl_errors_name_file(struct decl_errors *errs, const char *path)
+{
+    for (size_t i = 0; i < errs->n; i++) {
+        struct sbuf b = {0};
+
+        if (errs->v[i].line)
+            sbuf_addf(&b, "%s:%zu: %s", path, errs->v[i].line, errs->v[i].text);
+        else
+            sbuf_addf(&b, "%s: %s", path, errs->v[i].text);
+        free(errs->v[i].text);
+        errs->v[i].text = sbuf_take(&b);
+    }
+}
+
+int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs)
+{
+    struct sbuf text = {0};
+    struct err e = {0};
+    int rc;
+
+    *out = (struct decl){0};
+    *errs = (struct decl_errors){0};
+    if (decl_load_text(path, &text, &e) != 0) {
+        rc = refuse_document(errs, 0, e.message, "");
+    } else {
+        rc = decl_read(sbuf_str(&text), DECL_BY_FIELD, out, errs);
+        decl_errors_name_file(errs, path);
+    }
+    sbuf_free(&text);
+    return rc;
+}

@@ -1,0 +1,197 @@
+/* routes.c - which requests belong to which service. */
+#include "common/entities/fields.h"
+
+#define HTTP_ONLY_ERR(f) \
+    "cannot set '" f "' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'"
+#define STREAM_ONLY_ERR(f, what) "cannot set '" f "' when 'protocols' is " what
+
+/* clang-format off */
+static const struct field endpoint_fields[] = {
+    F_STR(struct endpoint, ip, 1, .check = check_ip_or_cidr, .doc = "Address or network."),
+    F_INT(struct endpoint, port, 2, .between = RANGE(0, 65535), .doc = "Port."),
+    F_END
+};
+static const struct check endpoint_list[] = {{CK_AT_LEAST_ONE_OF, .fields = LIST("ip", "port")}};
+static const struct record_checks endpoint_checks = {CHECKS(endpoint_list)};
+static const struct field elem_endpoint = {.type = FT_RECORD, .fields = endpoint_fields,
+    .checks = &endpoint_checks, .size = sizeof(struct endpoint)};
+
+static const struct pattern method_pattern = {.regex = "^[A-Z]+\\z", .lua = "^%u+$"};
+static const struct field elem_method = {.type = FT_STRING, .match = &method_pattern};
+
+static const struct pattern one_wildcard[] = {
+    {.regex = "^[^*]*\\*?[^*]*\\z", .lua = "^[^*]*%*?[^*]*$", .err = "invalid wildcard: must have at most one wildcard"},
+    {NULL},
+};
+static const struct pattern wildcard_place[] = {
+    {.regex = "^\\*\\.", .lua = "^%*%.", .err = "invalid wildcard: must be placed at leftmost or rightmost label"},
+    {.regex = "\\.\\*\\z", .lua = "%.%*$"},
+    {.regex = "^[^*]*\\z", .lua = "^[^*]*$"},
+    {NULL},
+};
+static const struct field elem_host = {.type = FT_STRING, .match_all = one_wildcard,
+    .match_any = wildcard_place, .check = check_route_host};
+
+static const struct pattern path_start[] = {
+    {.regex = "^/", .lua = "^/", .err = "should start with: / (fixed path) or ~/ (regex path)"},
+    {.regex = "^~/", .lua = "^~/"},
+    {NULL},
+};
+static const struct field elem_path = {.type = FT_STRING, .match_none = pattern_empty_segments,
+    .match_any = path_start, .check = check_router_path};
+
+static const struct pattern not_host[] = {
+    {.regex = "^[Hh][Oo][Ss][Tt]\\z", .lua = "^[Hh][Oo][Ss][Tt]$",
+     .err = "cannot contain 'host' header, which must be specified in the 'hosts' attribute"},
+    {NULL},
+};
+static const struct field key_header = {.type = FT_STRING, .match_none = not_host, .check = check_header_name};
+static const struct field elem_sni = {.type = FT_STRING, .check = check_wildcard_host};
+static const struct field elem_values = {.type = FT_ARRAY, .elem = &elem_string};
+
+static const char *const *const protocol_sets[] = {
+    LIST("http", "https"), LIST("tcp", "tls", "udp"), LIST("tls_passthrough"), LIST("grpc", "grpcs"), NULL,
+};
+
+static const struct field fields[] = {
+    F_ID(struct route),
+    F_CREATED_AT(struct route, 2),
+    F_UPDATED_AT(struct route, 3),
+    F_STR(struct route, name, 4, .flags = FF_UNIQUE, .check = check_utf8_name,
+          .doc = "Unique name; may stand for the id in paths."),
+    F_SET(struct route, protocols, 5, .flags = FF_REQUIRED, .dflt = "[\"http\",\"https\"]", .len_min = 1,
+          .elem = ELEM(.type = FT_STRING, .one_of = protocol_words), .exclusive_subsets = protocol_sets,
+          .doc = "Protocols it takes requests of."),
+    F_INT(struct route, https_redirect_status_code, 6, .flags = FF_REQUIRED, .dflt = "426",
+          .one_of = LIST("426", "301", "302", "307", "308"),
+          .doc = "Answer to a plain request when only https is allowed."),
+    F_BOOL(struct route, strip_path, 7, .flags = FF_REQUIRED, .dflt = "true",
+           .doc = "Whether the matched prefix is removed before forwarding."),
+    F_BOOL(struct route, preserve_host, 8, .flags = FF_REQUIRED, .dflt = "false",
+           .doc = "Whether the client's Host header is sent upstream."),
+    F_BOOL(struct route, request_buffering, 9, .flags = FF_REQUIRED, .dflt = "true",
+           .doc = "Whether request bodies are buffered."),
+    F_BOOL(struct route, response_buffering, 10, .flags = FF_REQUIRED, .dflt = "true",
+           .doc = "Whether response bodies are buffered."),
+    F_TAGS(struct route, 11),
+    F_FOREIGN(struct route, service, 12, .reference = "services", .doc = "Where its requests go."),
+    F_SET(struct route, snis, 13, .elem = &elem_sni, .doc = "Server names of the TLS handshake."),
+    F_SET(struct route, sources, 14, .elem = &elem_endpoint, .doc = "Client addresses of stream routes."),
+    F_SET(struct route, destinations, 15, .elem = &elem_endpoint, .doc = "Local addresses of stream routes."),
+    F_SET(struct route, methods, 16, .elem = &elem_method, .doc = "HTTP methods."),
+    F_ARRAY(struct route, hosts, 17, .elem = &elem_host, .doc = "Host names, with one wildcard label at most."),
+    F_ARRAY(struct route, paths, 18, .elem = &elem_path, .doc = "Path prefixes, or regexes behind '~'."),
+    F_MAP(struct route, headers, 19, .key = &key_header, .elem = &elem_values,
+          .doc = "Header names with the values to match."),
+    F_INT(struct route, regex_priority, 20, .dflt = "0", .doc = "Order of regex routes, higher first."),
+    F_ENUM(struct route, path_handling, 21, .dflt = "\"v0\"", .one_of = LIST("v0", "v1"),
+           .doc = "How the service's path and the rest of the request's path are joined."),
+    F_END
+};
+
+static const struct check checks_list[] = {
+    {CK_CONDITIONAL, .if_field = "protocols",
+     .if_match = MATCH(.elem = ELEM(.type = FT_STRING, .not_one_of = LIST("grpcs", "https", "tls", "tls_passthrough"))),
+     .then_field = "snis", .then_match = MATCH(.flags = FF_MUST_BE_EMPTY),
+     .then_err = "'snis' can only be set when 'protocols' is 'grpcs', 'https', 'tls' or 'tls_passthrough'"},
+};
+static const struct record_checks checks = {CHECKS(checks_list)};
+
+/* ---- what the first protocol adds ---- */
+
+#define NULL_FIELD(T, m, n, text, ...) \
+    T(struct route, m, n, .flags = FF_NULL_ONLY, .null_err = text, __VA_ARGS__)
+
+static const struct field http_fields[] = {
+    NULL_FIELD(F_SET, sources, 14, STREAM_ONLY_ERR("sources", "'http' or 'https'"), .elem = &elem_endpoint),
+    NULL_FIELD(F_SET, destinations, 15, STREAM_ONLY_ERR("destinations", "'http' or 'https'"), .elem = &elem_endpoint),
+    F_END
+};
+static const struct check http_list[] = {
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "https"),
+     .fields = LIST("methods", "hosts", "headers", "paths", "snis"),
+     .then_err = "must set one of %s when 'protocols' is 'https'",
+     .else_match = MATCH(.contains = "http"), .else_fields = LIST("methods", "hosts", "headers", "paths"),
+     .else_err = "must set one of %s when 'protocols' is 'http'"},
+};
+static const struct field stream_fields[] = {
+    NULL_FIELD(F_SET, methods, 16, HTTP_ONLY_ERR("methods"), .elem = &elem_method),
+    NULL_FIELD(F_ARRAY, hosts, 17, HTTP_ONLY_ERR("hosts"), .elem = &elem_host),
+    NULL_FIELD(F_ARRAY, paths, 18, HTTP_ONLY_ERR("paths"), .elem = &elem_path),
+    NULL_FIELD(F_MAP, headers, 19, HTTP_ONLY_ERR("headers"), .key = &key_header, .elem = &elem_values),
+    F_END
+};
+#define EACH_IS(...) MATCH(.elem = ELEM(.type = FT_STRING, .one_of = LIST(__VA_ARGS__)))
+static const struct check stream_list[] = {
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tcp", "tls", "udp"),
+     .fields = LIST("sources", "destinations", "snis"),
+     .then_err = "must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'"},
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tls_passthrough"),
+     .fields = LIST("snis"), .then_err = "must set snis when 'protocols' is 'tls_passthrough'"},
+};
+static const struct field grpc_fields[] = {
+    F_BOOL(struct route, strip_path, 7, .flags = FF_REQUIRED, .dflt = "false", .ne = "true",
+           .null_err = "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'"),
+    NULL_FIELD(F_SET, methods, 16, STREAM_ONLY_ERR("methods", "'grpc' or 'grpcs'"), .elem = &elem_method),
+    NULL_FIELD(F_SET, sources, 14, STREAM_ONLY_ERR("sources", "'grpc' or 'grpcs'"), .elem = &elem_endpoint),
+    NULL_FIELD(F_SET, destinations, 15, STREAM_ONLY_ERR("destinations", "'grpc' or 'grpcs'"), .elem = &elem_endpoint),
+    F_END
+};
+static const struct check grpc_list[] = {
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "grpcs"),
+     .fields = LIST("hosts", "headers", "paths", "snis"),
+     .then_err = "must set one of %s when 'protocols' is 'grpcs'",
+     .else_match = MATCH(.contains = "grpc"), .else_fields = LIST("hosts", "headers", "paths"),
+     .else_err = "must set one of %s when 'protocols' is 'grpc'"},
+};
+/* clang-format on */
+
+static const struct record_checks http_checks = {CHECKS(http_list)};
+static const struct record_checks stream_checks = {CHECKS(stream_list)};
+static const struct record_checks grpc_checks = {CHECKS(grpc_list)};
+static const struct subschema http_schema = {http_fields, &http_checks};
+static const struct subschema stream_schema = {stream_fields, &stream_checks};
+static const struct subschema grpc_schema = {grpc_fields, &grpc_checks};
+
+static const struct subschema *by_protocol(const char *word)
+{
+    if (strncmp(word, "grpc", 4) == 0)
+        return &grpc_schema;
+    return strncmp(word, "http", 4) == 0 ? &http_schema : &stream_schema;
+}
+
+/* The first protocol chooses. */
+static const struct subschema *subschema(const json_t *doc, struct err *e)
+{
+    const json_t *protocols = json_object_get(doc, "protocols");
+    const json_t *first = json_is_array(protocols) ? json_array_get(protocols, 0) : protocols;
+    const char *word = json_string_value(first);
+
+    for (size_t i = 0; word && protocol_words[i]; i++) {
+        if (strcmp(word, protocol_words[i]) == 0)
+            return by_protocol(word);
+    }
+    if (word)
+        err_set(e, ERR_INVALID, "unknown type: %s", word);
+    else if (json_is_integer(first))
+        err_set(e, ERR_INVALID, "unknown type: %" JSON_INTEGER_FORMAT, json_integer_value(first));
+    else if (!first || json_is_object(first))
+        err_set(e, ERR_INVALID, "unknown type: nil");
+    else
+        err_set(e, ERR_INVALID, "unknown type: %s", json_is_true(first) ? "true" : "false");
+    return NULL;
+}
+
+const struct entity entity_routes = {
+    .name = "routes",
+    .singular = "route",
+    .type = ET_ROUTE,
+    .path = "/routes",
+    .endpoint_key = "name",
+    .fields = fields,
+    .checks = &checks,
+    .struct_size = sizeof(struct route),
+    .subschema = subschema,
+    .subschema_key = "protocols",
+    .doc = "Rules that match requests, each belonging to one service.",
+};

@@ -1,0 +1,248 @@
+/* schema_checks.c - rules between the fields of a record (schema_priv.h). */
+#include <stdlib.h>
+
+#include "common/schema_priv.h"
+
+static bool is_nonempty(const json_t *value)
+{
+    if (!value || json_is_null(value))
+        return false;
+    if (json_is_string(value))
+        return json_string_length(value) > 0;
+    if (json_is_array(value))
+        return json_array_size(value) > 0;
+    return !json_is_object(value) || json_object_size(value) > 0;
+}
+
+static size_t count_nonempty(const json_t *doc, const char *const *fields, size_t *n_out)
+{
+    size_t found = 0, n = 0;
+
+    for (; fields[n]; n++)
+        found += is_nonempty(json_at_path(doc, fields[n]));
+    *n_out = n;
+    return found;
+}
+
+/* "'a', 'b'" */
+static void add_quoted(struct sbuf *out, const char *const *fields)
+{
+    for (size_t i = 0; fields[i]; i++)
+        sbuf_addf(out, "%s'%s'", i ? ", " : "", fields[i]);
+}
+
+/* The text with the fields quoted behind it, or where "%s" stands. */
+static void fields_error(json_t *errors, const char *text, const char *const *fields)
+{
+    const char *hole = strstr(text, "%s");
+    struct sbuf out = {0};
+
+    if (hole)
+        sbuf_add(&out, text, (size_t)(hole - text));
+    else
+        sbuf_adds(&out, text);
+    if (hole || strchr(text, ':'))
+        add_quoted(&out, fields);
+    if (hole)
+        sbuf_adds(&out, hole + 2);
+    errors_add_entity(errors, out.p);
+    sbuf_free(&out);
+}
+
+static void check_counted(const struct check *c, const json_t *doc, bool updating, json_t *errors)
+{
+    size_t n, found = count_nonempty(doc, c->fields, &n);
+
+    switch (c->kind) {
+    case CK_AT_LEAST_ONE_OF:
+        if (found == 0)
+            fields_error(errors,
+                         updating
+                             ? "when updating, at least one of these fields must be non-empty: "
+                             : "at least one of these fields must be non-empty: ",
+                         c->fields);
+        break;
+    case CK_ONLY_ONE_OF:
+        if (found != 1)
+            fields_error(errors, "exactly one of these fields must be non-empty: ", c->fields);
+        break;
+    case CK_MUTUALLY_REQUIRED:
+        if (found != 0 && found != n)
+            fields_error(errors, "all or none of these fields must be set: ", c->fields);
+        break;
+    case CK_MUTUALLY_EXCLUSIVE:
+        if (found > 1)
+            fields_error(errors, "only one or none of these fields must be set: ", c->fields);
+        break;
+    case CK_DISTINCT:
+    case CK_CONDITIONAL:
+    case CK_CONDITIONAL_ONE_OF:
+    case CK_CUSTOM: break;
+    }
+}
+
+static void check_distinct(const struct check *c, const json_t *doc, json_t *errors)
+{
+    for (size_t i = 0; c->fields[i]; i++) {
+        json_t *a = json_at_path(doc, c->fields[i]);
+
+        for (size_t k = 0; k < i; k++) {
+            if (is_nonempty(a) && json_equal(a, json_at_path(doc, c->fields[k]))) {
+                fields_error(errors, "values of these fields must be distinct: ", c->fields);
+                return;
+            }
+        }
+    }
+}
+
+/* The field with the attributes of the match in place of its own. */
+static struct field overlay(const struct field *base, const struct field *match)
+{
+    struct field f = *base;
+
+    f.flags |= match->flags;
+#define TAKE(m) f.m = match->m ? match->m : f.m
+    TAKE(gt);
+    TAKE(one_of);
+    TAKE(not_one_of);
+    TAKE(eq);
+    TAKE(ne);
+    TAKE(contains);
+    TAKE(len_min);
+    TAKE(len_max);
+    TAKE(starts_with);
+    TAKE(match);
+    TAKE(match_none);
+    TAKE(match_all);
+    TAKE(match_any);
+    TAKE(elem);
+    TAKE(null_err);
+#undef TAKE
+    if (match->between.set)
+        f.between = match->between;
+    return f;
+}
+
+static bool passes(const struct shape *t, const json_t *doc, const char *path,
+                   const struct field *match)
+{
+    const struct field *base = shape_find_path(t, path);
+    json_t *value = json_at_path(doc, path), *error;
+    struct field f;
+
+    if (!base || !value || json_is_null(value))
+        return false;
+    f = overlay(base, match);
+    error = validate_value(&f, value, false);
+    json_decref(error);
+    return !error;
+}
+
+/* What then_match says about the value, NULL when it passes. */
+static json_t *then_error(const struct shape *t, const struct check *c, const json_t *doc)
+{
+    const struct field *base = shape_find_path(t, c->then_field);
+    json_t *value = json_at_path(doc, c->then_field);
+    json_t *null = json_null();
+    struct field f;
+
+    WEIR_ASSERT(base); /* a name of ours */
+    f = overlay(base, c->then_match);
+    return validate_value(&f, value ? value : null, false);
+}
+
+static void check_conditional(const struct shape *t, const struct check *c, const json_t *doc,
+                              json_t *errors)
+{
+    json_t *error;
+    char text[256];
+
+    if (!passes(t, doc, c->if_field, c->if_match))
+        return;
+    error = then_error(t, c, doc);
+    if (!error)
+        return;
+    if (json_is_string(error))
+        errors_set(errors, c->then_field, json_string_value(error));
+    else if (!strchr(c->then_field, '.'))
+        json_object_set(errors, c->then_field, error);
+    json_decref(error);
+    snprintf(text, sizeof(text), "failed conditional validation given value of field '%s'",
+             c->if_field);
+    errors_add_entity(errors, c->then_err ? c->then_err : text);
+}
+
+static void check_conditional_one_of(const struct shape *t, const struct check *c,
+                                     const json_t *doc, json_t *errors)
+{
+    const char *const *fields = NULL;
+    const char *text = NULL;
+    size_t n;
+
+    if (passes(t, doc, c->if_field, c->if_match)) {
+        fields = c->fields;
+        text = c->then_err;
+    } else if (c->else_match && passes(t, doc, c->if_field, c->else_match)) {
+        fields = c->else_fields;
+        text = c->else_err;
+    }
+    if (fields && count_nonempty(doc, fields, &n) == 0)
+        fields_error(errors, text, fields);
+}
+
+/* Code of ours sees only values that passed, and only when there is one. */
+static void check_custom(const struct check *c, const json_t *doc, json_t *errors)
+{
+    bool all_null = true;
+    struct err e = {0};
+
+    for (size_t i = 0; c->fields[i]; i++) {
+        const json_t *value = json_at_path(doc, c->fields[i]);
+
+        all_null = all_null && (!value || json_is_null(value));
+    }
+    if (all_null && !c->run_with_missing_fields)
+        return;
+    if (c->fn(doc, &e) != 0)
+        errors_add_entity(errors, e.message);
+}
+
+/* Whether the rule says nothing while one of its fields is wrong in itself. */
+static bool waits_for_fields(const struct check *c, const json_t *errors)
+{
+    if (c->kind == CK_AT_LEAST_ONE_OF || c->kind == CK_ONLY_ONE_OF || c->kind == CK_CONDITIONAL ||
+        c->kind == CK_CONDITIONAL_ONE_OF)
+        return false;
+    for (size_t i = 0; c->fields[i]; i++) {
+        if (json_at_path(errors, c->fields[i]))
+            return true;
+    }
+    return false;
+}
+
+static void run_list(const struct shape *t, const struct record_checks *checks, const json_t *doc,
+                     bool updating, json_t *errors)
+{
+    for (size_t i = 0; checks && i < checks->n_list; i++) {
+        const struct check *c = &checks->list[i];
+
+        if (waits_for_fields(c, errors))
+            continue;
+        switch (c->kind) {
+        case CK_AT_LEAST_ONE_OF:
+        case CK_ONLY_ONE_OF:
+        case CK_MUTUALLY_REQUIRED:
+        case CK_MUTUALLY_EXCLUSIVE: check_counted(c, doc, updating, errors); break;
+        case CK_DISTINCT: check_distinct(c, doc, errors); break;
+        case CK_CONDITIONAL: check_conditional(t, c, doc, errors); break;
+        case CK_CONDITIONAL_ONE_OF: check_conditional_one_of(t, c, doc, errors); break;
+        case CK_CUSTOM: check_custom(c, doc, errors); break;
+        }
+    }
+}
+
+void run_checks(const struct shape *t, const json_t *doc, bool updating, json_t *errors)
+{
+    run_list(t, t->checks, doc, updating, errors);
+    run_list(t, t->over_checks, doc, updating, errors);
+}
