@@ -189,6 +189,7 @@ int store_delta(struct store *s, uint64_t from, struct sbuf *out, uint64_t *to_o
 /*
  * Calls each with every record of one version, parents before children, in pieces of whole
  * records of about piece_bytes. One consistent read. A callback that returns -1 ends it.
+ * *version_out and *hash_out are set before the first call.
  */
 int store_snapshot(struct store *s, size_t piece_bytes,
                    int (*each)(void *arg, struct str records, bool last), void *arg,
