@@ -40,15 +40,15 @@ SRC_proto        := $(call src,proto)
 SRC_controlplane := $(call src,controlplane controlplane/store)
 SRC_admin-api    := $(call src,admin-api)
 SRC_cli          := $(call src,admin-api/cli)
-SRC_dataplane    := $(call src,dataplane dataplane/http1 dataplane/config dataplane/route \
+SRC_dataplane    := $(call src,dataplane dataplane/http dataplane/config dataplane/route \
 			dataplane/upstream dataplane/plugins dataplane/sync dataplane/observe dataplane/tls)
 ROOMS := common proto controlplane admin-api cli dataplane
 
 LIBS_common := -ljansson -lyaml -lpcre2-8 -lcrypto -lm
 LIBS_proto  := -lnng -lprotobuf-c -lssl -lcrypto
 LIBS_cp     := $(LIBS_common) $(LIBS_proto) -lsqlite3 -lmicrohttpd
-LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_pthreads -lnghttp2 -lssl -lcrypto
-LIBS_cli    := $(LIBS_common) -lssl -lcrypto
+LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_extra -levent_pthreads -lnghttp2 -lssl -lcrypto
+LIBS_cli    := $(LIBS_common) -lssl -lcrypto -lcurl
 
 GEN := $(B)/gen/proto/control.pb-c.c
 OBJ_GEN := $(B)/obj/gen/control.pb-c.o

@@ -26,8 +26,8 @@ void decl_errors_add(struct decl_errors *errs, size_t line, const char *path, co
     errs->v[errs->n++] = (struct decl_error){.line = line, .text = sbuf_take(&b)};
 }
 
-static void add_member(struct decl_errors *errs, const struct node *child, size_t line, const char *path,
-                       const char *step, const json_t *fields)
+static void add_member(struct decl_errors *errs, const struct node *child, size_t line,
+                       const char *path, const char *step, const json_t *fields)
 {
     struct sbuf below = {0};
 
@@ -46,14 +46,16 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
     if (json_is_string(fields)) {
         decl_errors_add(errs, line, path, json_string_value(fields));
     } else if (json_is_array(fields)) {
-        json_array_foreach((json_t *)(intptr_t)fields, i, value) {
+        json_array_foreach((json_t *)(intptr_t)fields, i, value)
+        {
             char step[24];
             snprintf(step, sizeof(step), "%zu", i + 1);
             if (!json_is_null(value))
                 add_member(errs, node_at(node, i), line, path, step, value);
         }
     } else {
-        json_object_foreach((json_t *)(intptr_t)fields, key, value) {
+        json_object_foreach((json_t *)(intptr_t)fields, key, value)
+        {
             if (strcmp(key, "@entity") != 0) {
                 add_member(errs, node_get(node, str_of(key)), line, path, key, value);
                 continue;
@@ -115,7 +117,8 @@ static void render(struct sbuf *out, const json_t *v)
     sbuf_addc(out, '{');
     start = out->len;
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)(intptr_t)v, i, value) {
+        json_array_foreach((json_t *)(intptr_t)v, i, value)
+        {
             if (json_is_null(value)) {
                 hole = true;
                 continue;
@@ -127,7 +130,8 @@ static void render(struct sbuf *out, const json_t *v)
             render(out, value);
         }
     } else {
-        json_object_foreach((json_t *)(intptr_t)v, key, value) {
+        json_object_foreach((json_t *)(intptr_t)v, key, value)
+        {
             if (out->len > start)
                 sbuf_addc(out, ',');
             if (is_identifier(key)) {

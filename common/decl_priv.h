@@ -33,7 +33,7 @@ struct node_pair {
 struct tree {
     struct arena arena;
     const struct node *root;
-    size_t error_line; /* of what tree_parse complains about; 0: of no line */
+    size_t error_line;         /* of what tree_parse complains about; 0: of no line */
     char reference_error[256]; /* as the reference counts: from the last event that was read */
 };
 

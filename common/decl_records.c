@@ -3,8 +3,8 @@
 
 #include "proto/record.h"
 
-static int append_entity(const struct entity *ent, const char *id, const json_t *doc, struct sbuf *out,
-                         struct state_hash *hash, struct err *e)
+static int append_entity(const struct entity *ent, const char *id, const json_t *doc,
+                         struct sbuf *out, struct state_hash *hash, struct err *e)
 {
     struct record r = {.op = REC_PUT, .type = ent->type};
     struct sbuf body = {0};
@@ -35,7 +35,8 @@ int decl_records(const struct decl *d, struct sbuf *out, struct state_hash *hash
     for (size_t i = 0; entities[i]; i++) {
         json_t *list = json_object_get(d->entities, entities[i]->name);
 
-        json_object_foreach(list, id, doc) {
+        json_object_foreach(list, id, doc)
+        {
             if (append_entity(entities[i], id, doc, out, hash_out, e) == 0)
                 continue;
             err_in(e, id);

@@ -52,8 +52,8 @@ static int next_event(struct builder *b)
     if (b->have_event)
         return 0;
     problem = b->parser.problem ? b->parser.problem : "cannot be read";
-    snprintf(b->tree->reference_error, sizeof(b->tree->reference_error), "%zu:%zu: %s", last.line + 1,
-             last.column + 1, problem);
+    snprintf(b->tree->reference_error, sizeof(b->tree->reference_error), "%zu:%zu: %s",
+             last.line + 1, last.column + 1, problem);
     if (b->parser.error == YAML_READER_ERROR) /* knows the offset, not the line */
         return err_set(b->e, ERR_INVALID, "byte %zu: %s", b->parser.problem_offset, problem);
     return refuse(b, b->parser.problem_mark, "%s", problem);
@@ -96,8 +96,8 @@ static int scalar_is_plain(struct builder *b, bool *plain_out)
     for (size_t i = 0; i < ARRAY_LEN(typed); i++)
         if (is_core_tag(tag, typed[i]))
             return 0;
-    return refuse(b, b->event.start_mark, "unknown tag '%.100s', expected !!str, !!int, !!float, !!bool or !!null",
-                  tag);
+    return refuse(b, b->event.start_mark,
+                  "unknown tag '%.100s', expected !!str, !!int, !!float, !!bool or !!null", tag);
 }
 
 /* Accounts for a child; refuses trees that would not fit once aliases are followed. */
@@ -139,7 +139,8 @@ static int build_seq(struct builder *b, unsigned depth, struct node *n)
         }
         if (n->n == cap)
             items = xrealloc(items, (cap = cap ? cap * 2 : 8) * sizeof(*items));
-        if (build(b, depth + 1, &items[n->n]) != 0 || count_child(b, n, items[n->n], depth, at) != 0)
+        if (build(b, depth + 1, &items[n->n]) != 0 ||
+            count_child(b, n, items[n->n], depth, at) != 0)
             break;
         n->n++;
     }
@@ -167,8 +168,9 @@ static int check_keys(struct builder *b, const struct node_pair *pairs, size_t n
     qsort(sorted, n, sizeof(*sorted), compare_keys);
     for (size_t i = 1; i < n && rc == 0; i++)
         if (str_eq(sorted[i - 1]->key, sorted[i]->key))
-            rc = refuse(b, (yaml_mark_t){.line = sorted[i]->line - 1}, "key '%.100s' appears twice, first on line %u",
-                        sorted[i]->key.p, sorted[i - 1]->line);
+            rc = refuse(b, (yaml_mark_t){.line = sorted[i]->line - 1},
+                        "key '%.100s' appears twice, first on line %u", sorted[i]->key.p,
+                        sorted[i - 1]->line);
     free(sorted);
     return rc;
 }
@@ -200,8 +202,8 @@ static bool list_has(const struct pair_list *l, struct str key)
 
 #define MERGED_KEYS_MAX 200 /* of a mapping that has a merge key: the lookup is linear */
 
-static int merge_from(struct builder *b, struct node *n, const struct node *from, struct pair_list *to,
-                      unsigned line)
+static int merge_from(struct builder *b, struct node *n, const struct node *from,
+                      struct pair_list *to, unsigned line)
 {
     yaml_mark_t at = {.line = line - 1};
 
@@ -209,7 +211,8 @@ static int merge_from(struct builder *b, struct node *n, const struct node *from
         return refuse(b, at, "<<: expected a mapping or a list of mappings");
     for (size_t i = 0; i < from->n; i++) {
         if (to->n >= MERGED_KEYS_MAX)
-            return refuse(b, at, "<<: expected at most %d keys in the whole mapping", MERGED_KEYS_MAX);
+            return refuse(b, at, "<<: expected at most %d keys in the whole mapping",
+                          MERGED_KEYS_MAX);
         if (n->size + (uint64_t)from->pairs[i].value->size > NODES_MAX)
             return refuse(b, at, "more than %u values, counting what aliases repeat", NODES_MAX);
         n->size += from->pairs[i].value->size;
@@ -308,7 +311,8 @@ static int check_collection_tag(struct builder *b, const yaml_char_t *tag, const
 {
     if (!tag || is_core_tag((const char *)tag, name))
         return 0;
-    return refuse(b, b->event.start_mark, "unknown tag '%.100s', expected !!%s", (const char *)tag, name);
+    return refuse(b, b->event.start_mark, "unknown tag '%.100s', expected !!%s", (const char *)tag,
+                  name);
 }
 
 /* The node that the event in hand begins; afterwards its last event is in hand. */
@@ -436,7 +440,8 @@ int tree_parse(struct str text, struct tree *out, struct err *e)
         text = join_surrogates(text, &joined);
     WEIR_ASSERT(yaml_parser_initialize(&b.parser));
     yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&b.parser, (const unsigned char *)(text.p ? text.p : ""), text.len);
+    yaml_parser_set_input_string(&b.parser, (const unsigned char *)(text.p ? text.p : ""),
+                                 text.len);
     rc = build_document(&b);
     if (b.have_event)
         yaml_event_delete(&b.event);
@@ -486,7 +491,9 @@ bool node_is_null(const struct node *n)
 
 static json_t *bool_json(struct str s, bool words_too)
 {
-    static const char *const yes[] = {"true", "True", "TRUE", NULL}, *const no[] = {"false", "False", "FALSE", NULL};
+    static const char *const yes[] = {"true", "True", "TRUE", NULL}, *const no[] = {"false",
+                                                                                    "False",
+                                                                                    "FALSE", NULL};
     static const char *const on[] = {"yes", "Yes", "YES", "on", "On", "ON", NULL};
     static const char *const off[] = {"no", "No", "NO", "off", "Off", "OFF", NULL};
 

@@ -35,8 +35,8 @@ struct item {
     json_t *doc;     /* input; after settle: the entity */
     const char *id;  /* borrowed from doc, or NULL: not there or no text */
     struct ref *refs;
-    json_t *errors;  /* object, as violations.fields; NULL: none so far */
-    char *refusal; /* what is wrong with the item as a whole */
+    json_t *errors; /* object, as violations.fields; NULL: none so far */
+    char *refusal;  /* what is wrong with the item as a whole */
 };
 
 struct reader {
@@ -109,7 +109,8 @@ static bool cache_key_text(const struct reader *r, const struct item *it, struct
     for (const char *const *name = it->ent->cache_key; *name; name++) {
         const struct field *f = field_find(it->ent->fields, str_of(*name));
         const struct ref *ref = item_ref(it, f);
-        const char *text = f->type == FT_FOREIGN ? (ref ? ref->text : NULL) : doc_text(it->doc, *name);
+        const char *text =
+            f->type == FT_FOREIGN ? (ref ? ref->text : NULL) : doc_text(it->doc, *name);
 
         if (!text && f == it->parent_field)
             text = r->items[it->parent].id;
@@ -122,8 +123,8 @@ static bool cache_key_text(const struct reader *r, const struct item *it, struct
 
 static void make_id(const struct reader *r, struct item *it)
 {
-    static const struct uuid space = {{0xfd, 0x02, 0x80, 0x1f, 0x09, 0x57, 0x4a, 0x15, 0xa5, 0x5a, 0xc8,
-                                       0xd9, 0x60, 0x6f, 0x30, 0xb5}};
+    static const struct uuid space = {{0xfd, 0x02, 0x80, 0x1f, 0x09, 0x57, 0x4a, 0x15, 0xa5, 0x5a,
+                                       0xc8, 0xd9, 0x60, 0x6f, 0x30, 0xb5}};
     struct uuid entity_space = uuid_v5(&space, str_of(it->ent->name)), id;
     char text[UUID_TEXT_LEN + 1];
     struct sbuf key = {0};
@@ -167,7 +168,8 @@ static void add_ref(struct reader *r, struct item *it, const struct field *f, co
 }
 
 /* `service: s1` or `service: {id: ...}`; decK also writes {name: s1}. */
-static void take_foreign(struct reader *r, struct item *it, const struct field *f, const struct node *n)
+static void take_foreign(struct reader *r, struct item *it, const struct field *f,
+                         const struct node *n)
 {
     static const char *const words[] = {"id", "name", "username", "prefix"};
     const struct node *inner = NULL;
@@ -225,7 +227,8 @@ static void take_subrecords(struct reader *r, struct item *it)
         const struct field *f = field_find(it->ent->fields, pair->key);
 
         if (f && f->type == FT_SUBRECORD)
-            json_object_set_new(it->doc, pair->key.p, node_member_json(pair, fields, NULL, r->typing));
+            json_object_set_new(it->doc, pair->key.p,
+                                node_member_json(pair, fields, NULL, r->typing));
     }
     if (deck(r) && it->ent == &entity_plugins) {
         const struct node *name = node_get(it->node, STR("_config"));
@@ -252,9 +255,11 @@ static void take_members(struct reader *r, struct item *it)
         f = field_find(it->ent->fields, pair->key);
         if (f && f->type == FT_FOREIGN) {
             take_foreign(r, it, f, pair->value);
-        } else if (!(f && f->type == FT_SUBRECORD) && !(deck(r) && str_eq(pair->key, STR("_config")))) {
-            json_object_set_new(it->doc, pair->key.p,
-                                node_member_json(pair, it->ent->fields, it->ent->checks, r->typing));
+        } else if (!(f && f->type == FT_SUBRECORD) &&
+                   !(deck(r) && str_eq(pair->key, STR("_config")))) {
+            json_object_set_new(
+                it->doc, pair->key.p,
+                node_member_json(pair, it->ent->fields, it->ent->checks, r->typing));
         }
     }
     take_subrecords(r, it);
@@ -311,9 +316,8 @@ static void migrate_paths(const struct reader *r, struct item *it)
 
     if (!r->old_paths || it->ent != &entity_routes)
         return;
-    json_array_foreach(paths, i, path)
-        if (json_is_string(path))
-            json_array_set_new(paths, i, migrated_path(json_string_value(path)));
+    json_array_foreach(paths, i, path) if (json_is_string(path))
+        json_array_set_new(paths, i, migrated_path(json_string_value(path)));
 }
 
 /* ---- walk: lists of entities ---- */
@@ -345,8 +349,8 @@ static bool is_list(const struct node *n)
     return n->kind == NODE_SEQ || (n->kind == NODE_MAP && n->n == 0);
 }
 
-static void walk_list(struct reader *r, const struct entity *ent, const struct node *list, size_t parent,
-                      const struct field *parent_field);
+static void walk_list(struct reader *r, const struct entity *ent, const struct node *list,
+                      size_t parent, const struct field *parent_field);
 
 static void walk_children(struct reader *r, size_t at)
 {
@@ -390,12 +394,15 @@ static void walk_item(struct reader *r, struct item it)
     walk_children(r, at);
 }
 
-static void walk_list(struct reader *r, const struct entity *ent, const struct node *list, size_t parent,
-                      const struct field *parent_field)
+static void walk_list(struct reader *r, const struct entity *ent, const struct node *list,
+                      size_t parent, const struct field *parent_field)
 {
     for (size_t i = 0; list->kind == NODE_SEQ && i < list->n; i++)
-        walk_item(r, (struct item){.ent = ent, .node = list->items[i], .parent = parent,
-                                   .parent_field = parent_field, .position = i + 1});
+        walk_item(r, (struct item){.ent = ent,
+                                   .node = list->items[i],
+                                   .parent = parent,
+                                   .parent_field = parent_field,
+                                   .position = i + 1});
 }
 
 /* ---- walk: the document ---- */
@@ -488,8 +495,8 @@ static void bad_ref(struct reader *r, const struct item *it, const struct ref *r
 
     if (!texts)
         json_object_set_new(list, key, texts = json_array());
-    sbuf_addf(&text, "invalid reference '%s: %s' (no such entry in '%s')", ref->field->name, ref->text,
-              ref->field->reference);
+    sbuf_addf(&text, "invalid reference '%s: %s' (no such entry in '%s')", ref->field->name,
+              ref->text, ref->field->reference);
     json_array_append_new(texts, json_string(text.p));
     item_path(r, it, &path);
     sbuf_addf(&path, ".%s", ref->field->name);
@@ -559,14 +566,15 @@ static void already_declared(struct item *it, const char *what, const char *valu
 {
     struct sbuf b = {0};
 
-    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared", it->ent->name,
-              what, value);
+    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared",
+              it->ent->name, what, value);
     free(it->refusal);
     it->refusal = sbuf_take(&b);
 }
 
 /* True the first time this value of this field is seen. */
-static bool first_time(struct reader *r, const struct entity *ent, const char *field, const char *value)
+static bool first_time(struct reader *r, const struct entity *ent, const char *field,
+                       const char *value)
 {
     char key[96];
     json_t *seen;
@@ -648,10 +656,8 @@ static unsigned count_texts(const json_t *v)
     unsigned n = 0;
     size_t i;
 
-    json_object_foreach((json_t *)(intptr_t)v, key, value)
-        n += count_texts(value);
-    json_array_foreach((json_t *)(intptr_t)v, i, value)
-        n += count_texts(value);
+    json_object_foreach((json_t *)(intptr_t)v, key, value) n += count_texts(value);
+    json_array_foreach((json_t *)(intptr_t)v, i, value) n += count_texts(value);
     return n + json_is_string(v);
 }
 
@@ -703,11 +709,18 @@ static void reader_fini(struct reader *r)
     json_decref(r->bad_refs);
 }
 
-static int read_tree(struct tree *tree, enum decl_typing typing, struct decl *out, struct decl_errors *errs)
+static int read_tree(struct tree *tree, enum decl_typing typing, struct decl *out,
+                     struct decl_errors *errs)
 {
-    struct reader r = {.typing = typing, .root = tree->root, .arena = &tree->arena, .errs = errs,
-                       .ids = json_object(), .names = json_object(), .seen = json_object(),
-                       .top = json_object(), .bad_refs = json_object()};
+    struct reader r = {.typing = typing,
+                       .root = tree->root,
+                       .arena = &tree->arena,
+                       .errs = errs,
+                       .ids = json_object(),
+                       .names = json_object(),
+                       .seen = json_object(),
+                       .top = json_object(),
+                       .bad_refs = json_object()};
     const struct node *info = node_get(tree->root, STR("_info"));
 
     if (deck(&r) && info) {
@@ -729,7 +742,8 @@ static int read_tree(struct tree *tree, enum decl_typing typing, struct decl *ou
 }
 
 /* One error that is not an entity's; reference: how the reference words it. */
-static int refuse_document(struct decl_errors *errs, size_t line, const char *text, const char *reference)
+static int refuse_document(struct decl_errors *errs, size_t line, const char *text,
+                           const char *reference)
 {
     struct sbuf b = {0};
 
@@ -755,7 +769,8 @@ int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct
         rc = refuse_document(errs, tree.error_line, e.message,
                              tree.reference_error[0] ? tree.reference_error : e.message);
     else if (tree.root->kind != NODE_MAP)
-        rc = refuse_document(errs, tree.root->line, "expected a mapping of entity names to lists", "");
+        rc = refuse_document(errs, tree.root->line, "expected a mapping of entity names to lists",
+                             "");
     else
         rc = read_tree(&tree, typing, out, errs);
     tree_free(&tree);
@@ -790,7 +805,9 @@ int decl_load_text(const char *path, struct sbuf *out, struct err *e)
         fclose(f);
     if (!failed && out->len <= FILE_MAX_BYTES)
         return 0;
-    return failed ? -1 : err_set(e, ERR_LIMIT, "%s: expected at most %u MiB", path, FILE_MAX_BYTES >> 20);
+    return failed
+               ? -1
+               : err_set(e, ERR_LIMIT, "%s: expected at most %u MiB", path, FILE_MAX_BYTES >> 20);
 }
 
 void decl_errors_name_file(struct decl_errors *errs, const char *path)

@@ -341,7 +341,8 @@ static int take_file(struct load *l, const char *path, struct err *e)
 
 static bool parse_bool(const char *text, bool *out)
 {
-    static const char *const words[2][4] = {{"off", "false", "no", "0"}, {"on", "true", "yes", "1"}};
+    static const char *const words[2][4] = {{"off", "false", "no", "0"},
+                                            {"on", "true", "yes", "1"}};
 
     for (int v = 0; v < 2; v++)
         for (size_t i = 0; i < ARRAY_LEN(words[v]); i++)
@@ -413,9 +414,7 @@ static int convert(const struct setting *s, const char *text, void *out, struct 
     int64_t number;
 
     switch (s->type) {
-    case ST_TEXT:
-        *(const char **)member = text;
-        return 0;
+    case ST_TEXT: *(const char **)member = text; return 0;
     case ST_INT:
         if (!str_to_i64(str_of(text), &number))
             return err_set(e, ERR_INVALID, "expected a whole number");
@@ -433,8 +432,7 @@ static int convert(const struct setting *s, const char *text, void *out, struct 
         if (size_parse(text, member, e) != 0)
             return -1;
         return check_range(s, (double)*(uint64_t *)member, e);
-    case ST_ENUM:
-        return convert_enum(s, text, member, e);
+    case ST_ENUM: return convert_enum(s, text, member, e);
     }
     WEIR_UNREACHABLE("setting type");
 }
@@ -532,11 +530,13 @@ static char *describe(const struct setting *s)
 static void print_help(const struct settings_source *src)
 {
     struct str first = str_of(src->table[0].name ? src->table[0].name : "config");
-    char *flag_form = name_as("--", first, '-', false), *variable = name_as("WEIR_", first, '_', true);
+    char *flag_form = name_as("--", first, '-', false),
+         *variable = name_as("WEIR_", first, '_', true);
     struct sbuf intro = {0};
 
     printf("%s - %s\n\n", src->program, src->about);
-    sbuf_addf(&intro, "Every setting has one name and three places, of which the first that has it wins: "
+    sbuf_addf(&intro,
+              "Every setting has one name and three places, of which the first that has it wins: "
               "%s on the command line, %s in the environment, %s = ... in the file of --config.",
               flag_form, variable, first.p);
     print_wrapped(intro.p, 0);
@@ -607,8 +607,8 @@ static int take_arguments(struct load *l, int *argc, char **argv, bool operands,
         } else if (operands && (flags_end || arg[0] != '-' || arg[1] == '\0')) {
             argv[kept++] = argv[i];
         } else {
-            return err_set(e, ERR_INVALID, "%s: unexpected argument; %s --help lists the settings", arg,
-                           l->src->program);
+            return err_set(e, ERR_INVALID, "%s: unexpected argument; %s --help lists the settings",
+                           arg, l->src->program);
         }
     }
     argv[kept] = NULL;
@@ -616,8 +616,8 @@ static int take_arguments(struct load *l, int *argc, char **argv, bool operands,
     return 0;
 }
 
-int settings_load(const struct settings_source *src, int *argc, char **argv, bool operands, void *out,
-                  struct err *e)
+int settings_load(const struct settings_source *src, int *argc, char **argv, bool operands,
+                  void *out, struct err *e)
 {
     size_t n = table_len(src->table);
     struct load l = {.src = src, .n = n, .slots = xcalloc(n + 1, sizeof(struct slot))};

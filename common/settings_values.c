@@ -12,8 +12,13 @@ struct unit {
 };
 
 static const struct unit durations[] = {
-    {"us", 1},        {"ms", 1000},          {"s", 1000000},           {"", 1000000},
-    {"m", 60000000u}, {"h", 3600u * 1000000u}, {"d", 86400u * 1000000ull},
+    {"us", 1},
+    {"ms", 1000},
+    {"s", 1000000},
+    {"", 1000000},
+    {"m", 60000000u},
+    {"h", 3600u * 1000000u},
+    {"d", 86400u * 1000000ull},
 };
 
 static const struct unit sizes[] = {
@@ -60,7 +65,8 @@ static bool next_word(struct str *rest, struct str *word_out)
         return false;
     word_out->p = rest->p;
     word_out->len = 0;
-    while (word_out->len < rest->len && rest->p[word_out->len] != ' ' && rest->p[word_out->len] != '\t')
+    while (word_out->len < rest->len && rest->p[word_out->len] != ' ' &&
+           rest->p[word_out->len] != '\t')
         word_out->len++;
     *rest = str_n(rest->p + word_out->len, rest->len - word_out->len);
     return true;
@@ -85,7 +91,8 @@ static int parse_address(struct str word, struct listen_addr *out, struct err *e
         host = str_n(word.p, colon);
     }
     port_text = str_n(word.p + colon + 1, word.len - colon - 1);
-    if (host.len == 0 || host.len >= sizeof(out->host) || !str_to_u64(port_text, &port) || port > 65535)
+    if (host.len == 0 || host.len >= sizeof(out->host) || !str_to_u64(port_text, &port) ||
+        port > 65535)
         goto bad;
     memcpy(out->host, host.p, host.len);
     out->host[host.len] = '\0';
@@ -93,7 +100,8 @@ static int parse_address(struct str word, struct listen_addr *out, struct err *e
     return 0;
 bad:
     return err_set(e, ERR_INVALID,
-                   "'" STR_FMT "' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000",
+                   "'" STR_FMT
+                   "' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000",
                    STR_ARG(word));
 }
 
@@ -121,10 +129,12 @@ static int parse_option(struct str word, struct listen_addr *out, struct err *e)
         }
     if (!str_starts(word, backlog))
         return err_set(e, ERR_INVALID,
-                       "unknown option '" STR_FMT "', expected ssl, http2, proxy_protocol, reuseport, "
+                       "unknown option '" STR_FMT
+                       "', expected ssl, http2, proxy_protocol, reuseport, "
                        "deferred, bind or backlog=N",
                        STR_ARG(word));
-    if (!str_to_u64(str_n(word.p + backlog.len, word.len - backlog.len), &n) || n < 1 || n > 1000000)
+    if (!str_to_u64(str_n(word.p + backlog.len, word.len - backlog.len), &n) || n < 1 ||
+        n > 1000000)
         return err_set(e, ERR_INVALID, "'" STR_FMT "': expected backlog=N, N from 1 to 1000000",
                        STR_ARG(word));
     out->backlog = (int)n;

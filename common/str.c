@@ -155,7 +155,7 @@ void sbuf_addf(struct sbuf *b, const char *fmt, ...)
     va_copy(again, ap);
     n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    if (n > 0) {
+    if (n >= 0) { /* nothing to add makes a text, too: callers use p */
         vsnprintf(sbuf_reserve(b, (size_t)n), (size_t)n + 1, fmt, again);
         b->len += (size_t)n;
     }

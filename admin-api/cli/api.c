@@ -26,7 +26,8 @@ int api_open(const char *url, struct api **out, struct err *e)
 
     *out = NULL;
     if (!str_starts(s, STR("http://")) && !str_starts(s, STR("https://")))
-        return err_set(e, ERR_INVALID, "admin_url = '%.200s': expected a URL like http://127.0.0.1:8001", url);
+        return err_set(e, ERR_INVALID,
+                       "admin_url = '%.200s': expected a URL like http://127.0.0.1:8001", url);
     while (s.len && s.p[s.len - 1] == '/')
         s.len--;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
@@ -69,8 +70,8 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *arg)
     return size * n;
 }
 
-static int parse_answer(struct api *a, const char *method, const char *path, long status, json_t **out,
-                        struct err *e)
+static int parse_answer(struct api *a, const char *method, const char *path, long status,
+                        json_t **out, struct err *e)
 {
     json_error_t why;
 
@@ -80,12 +81,14 @@ static int parse_answer(struct api *a, const char *method, const char *path, lon
     *out = json_loadb(a->answer.p, a->answer.len, JSON_DECODE_ANY, &why);
     if (*out)
         return 0;
-    return err_set(e, ERR_PEER, "%s %s%s: expected a JSON answer, got status %ld and something else; is this an Admin API?",
-                   method, a->url, path, status);
+    return err_set(
+        e, ERR_PEER,
+        "%s %s%s: expected a JSON answer, got status %ld and something else; is this an Admin API?",
+        method, a->url, path, status);
 }
 
-int api_call(struct api *a, const char *method, const char *path, const json_t *body, long *status_out,
-             json_t **answer_out, struct err *e)
+int api_call(struct api *a, const char *method, const char *path, const json_t *body,
+             long *status_out, json_t **answer_out, struct err *e)
 {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL, why[CURL_ERROR_SIZE] = "";
     struct sbuf url = {0};
@@ -115,10 +118,13 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
     if (code != CURLE_OK) {
         long os_errno = 0;
         curl_easy_getinfo(a->curl, CURLINFO_OS_ERRNO, &os_errno);
-        rc = err_set(e, ERR_IO, "no answer from the Admin API at %s: %s (--admin-url or WEIR_ADMIN_URL says where it is)",
-                     a->url, code == CURLE_COULDNT_CONNECT && os_errno ? strerror((int)os_errno)
-                             : why[0]                                  ? why
-                                                                       : curl_easy_strerror(code));
+        rc = err_set(e, ERR_IO,
+                     "no answer from the Admin API at %s: %s (--admin-url or WEIR_ADMIN_URL says "
+                     "where it is)",
+                     a->url,
+                     code == CURLE_COULDNT_CONNECT && os_errno ? strerror((int)os_errno)
+                     : why[0]                                  ? why
+                                                               : curl_easy_strerror(code));
     } else {
         curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, status_out);
         rc = parse_answer(a, method, path, *status_out, &answer, e);
@@ -133,20 +139,24 @@ int api_call(struct api *a, const char *method, const char *path, const json_t *
 }
 
 /* The message of the answer; fields are behind it when it does not name them itself. */
-static int refused(const char *method, const char *path, long status, const json_t *answer, struct err *e)
+static int refused(const char *method, const char *path, long status, const json_t *answer,
+                   struct err *e)
 {
     const char *message = json_string_value(json_object_get(answer, "message"));
     json_t *fields = json_object_get(answer, "fields");
     char *text = !message && fields ? json_dumps(fields, JSON_COMPACT) : NULL;
 
-    err_set(e, status == 404 ? ERR_NOT_FOUND : ERR_INVALID, "%s %s: status %ld%s%s", method, path, status,
-            message || text ? ": " : "", message ? message : text ? text : "");
+    err_set(e, status == 404 ? ERR_NOT_FOUND : ERR_INVALID, "%s %s: status %ld%s%s", method, path,
+            status, message || text ? ": " : "",
+            message ? message
+            : text  ? text
+                    : "");
     free(text);
     return -1;
 }
 
-int api_do(struct api *a, const char *method, const char *path, const json_t *body, json_t **answer_out,
-           struct err *e)
+int api_do(struct api *a, const char *method, const char *path, const json_t *body,
+           json_t **answer_out, struct err *e)
 {
     json_t *answer = NULL;
     long status = 0;
@@ -186,7 +196,8 @@ int api_list(struct api *a, const char *path, const char *query, json_t **rows_o
             json_array_extend(*rows_out, rows);
         if (more) {
             char *escaped = curl_easy_escape(a->curl, more, 0);
-            sbuf_addf(&next, "%s?size=%d%s%s&offset=%s", path, PAGE_SIZE, query[0] ? "&" : "", query, escaped);
+            sbuf_addf(&next, "%s?size=%d%s%s&offset=%s", path, PAGE_SIZE, query[0] ? "&" : "",
+                      query, escaped);
             curl_free(escaped);
         }
         json_decref(page);

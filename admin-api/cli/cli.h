@@ -25,17 +25,17 @@ extern const struct command command_cert, command_nodes, command_ping, command_s
  * Returns true when the command goes on; else *exit_out is its status: --help was printed,
  * or what is wrong.
  */
-bool command_flags(const struct command *cmd, const struct setting *table, int n_operands, int *argc,
-                   char **argv, void *out, int *exit_out);
+bool command_flags(const struct command *cmd, const struct setting *table, int n_operands,
+                   int *argc, char **argv, void *out, int *exit_out);
 
 /* "weirctl NAME: message" on stderr. Returns 1. */
 int command_fail(const struct command *cmd, const struct err *e);
 
 /* The flag that commands with an Admin API have in common. */
-#define ADMIN_URL_SETTING(S)                                                                       \
-    {                                                                                              \
-        .name = "admin_url", .type = ST_TEXT, .off = offsetof(S, admin_url),                       \
-        .dflt = "http://127.0.0.1:8001", .doc = "Where the Admin API is."                          \
+#define ADMIN_URL_SETTING(S)                                                 \
+    {                                                                        \
+        .name = "admin_url", .type = ST_TEXT, .off = offsetof(S, admin_url), \
+        .dflt = "http://127.0.0.1:8001", .doc = "Where the Admin API is."    \
     }
 
 #endif

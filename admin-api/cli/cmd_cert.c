@@ -16,7 +16,8 @@ struct flags {
 static const char *const roles[] = {"dp", "cp", NULL};
 
 static const struct setting table[] = {
-    {"out", ST_TEXT, offsetof(struct flags, dir), .doc = "Folder of the CA; made when it is not there."},
+    {"out", ST_TEXT, offsetof(struct flags, dir),
+     .doc = "Folder of the CA; made when it is not there."},
     {"name", ST_TEXT, offsetof(struct flags, cluster), .dflt = "default",
      .doc = "Name of a new cluster: letters, digits, dots, - and _."},
     {"node", ST_TEXT, offsetof(struct flags, node),
@@ -68,6 +69,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_cert = {
-    .name = "cert", .operands = "", .run = run,
+    .name = "cert",
+    .operands = "",
+    .run = run,
     .about = "Makes the cluster's CA and certificates, or one more node's.",
 };

@@ -13,7 +13,8 @@ struct flags {
 };
 static const struct setting table[] = {
     ADMIN_URL_SETTING(struct flags),
-    {"json", ST_BOOL, offsetof(struct flags, json), .doc = "Prints the rows as the Admin API gives them."},
+    {"json", ST_BOOL, offsetof(struct flags, json),
+     .doc = "Prints the rows as the Admin API gives them."},
     SETTING_END,
 };
 
@@ -21,7 +22,7 @@ static const char *text(const json_t *row, const char *key)
 {
     const char *s = json_string_value(json_object_get(row, key));
 
-    return s ? s : "-";
+    return s && s[0] ? s : "-";
 }
 
 static json_int_t number(const json_t *row, const char *key)
@@ -41,7 +42,8 @@ static void show_age(json_int_t last_seen, char *out, size_t cap)
     snprintf(out, cap, "now");
     for (size_t i = 0; i < ARRAY_LEN(units); i++)
         if (age >= units[i].seconds) {
-            snprintf(out, cap, "%" JSON_INTEGER_FORMAT " %s ago", age / units[i].seconds, units[i].word);
+            snprintf(out, cap, "%" JSON_INTEGER_FORMAT " %s ago", age / units[i].seconds,
+                     units[i].word);
             return;
         }
 }
@@ -63,7 +65,8 @@ static void print_rows(const json_t *rows)
     size_t i;
 
     printf(line, "ID", "HOST", "VERSION", "APPLIED", "BEHIND", "LAST SEEN", "STATE");
-    json_array_foreach((json_t *)(intptr_t)rows, i, row) {
+    json_array_foreach((json_t *)(intptr_t)rows, i, row)
+    {
         const json_t *error = json_object_get(row, "last_error");
         char applied[24], behind[24], age[40];
 
@@ -72,7 +75,8 @@ static void print_rows(const json_t *rows)
         show_age(number(row, "last_seen"), age, sizeof(age));
         /* the reference's "version" is its own; "build" is Weir's */
         printf(line, text(row, "id"), text(row, "hostname"),
-               json_is_string(json_object_get(row, "build")) ? text(row, "build") : text(row, "version"),
+               json_is_string(json_object_get(row, "build")) ? text(row, "build")
+                                                             : text(row, "version"),
                applied, behind, age, state(row));
         if (json_is_object(error))
             printf("  refused version %" JSON_INTEGER_FORMAT ": %s\n", number(error, "version"),
@@ -92,7 +96,8 @@ static int run(int argc, char **argv)
 
     if (!command_flags(&command_nodes, table, 0, &argc, argv, &f, &status))
         return status;
-    if (api_open(f.admin_url, &api, &e) != 0 || api_list(api, "/clustering/data-planes", "", &rows, &e) != 0) {
+    if (api_open(f.admin_url, &api, &e) != 0 ||
+        api_list(api, "/clustering/data-planes", "", &rows, &e) != 0) {
         status = command_fail(&command_nodes, &e);
     } else if (f.json) {
         json_dumpf(rows, stdout, JSON_INDENT(2));
@@ -106,6 +111,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_nodes = {
-    .name = "nodes", .operands = "", .run = run,
+    .name = "nodes",
+    .operands = "",
+    .run = run,
     .about = "Lists the data planes and the configuration each one serves.",
 };

@@ -27,8 +27,8 @@ static int run(int argc, char **argv)
         status = command_fail(&command_ping, &e);
     } else {
         const char *version = json_string_value(json_object_get(root, "version"));
-        printf("%s answers in %.1f ms (version %s)\n", api_url(api), (double)(clock_mono_us() - start) / 1e3,
-               version ? version : "unknown");
+        printf("%s answers in %.1f ms (version %s)\n", api_url(api),
+               (double)(clock_mono_us() - start) / 1e3, version ? version : "unknown");
     }
     json_decref(root);
     api_close(&api);
@@ -36,5 +36,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_ping = {
-    .name = "ping", .operands = "", .run = run, .about = "Asks whether the Admin API answers.",
+    .name = "ping",
+    .operands = "",
+    .run = run,
+    .about = "Asks whether the Admin API answers.",
 };

@@ -11,7 +11,8 @@ struct flags {
 };
 static const struct setting table[] = {
     ADMIN_URL_SETTING(struct flags),
-    {"json", ST_BOOL, offsetof(struct flags, json), .doc = "Prints the answer of GET /status as it is."},
+    {"json", ST_BOOL, offsetof(struct flags, json),
+     .doc = "Prints the answer of GET /status as it is."},
     SETTING_END,
 };
 
@@ -22,12 +23,14 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "unknown";
 }
 
-static void print_status(const struct api *api, const json_t *root, const json_t *status, const json_t *nodes)
+static void print_status(const struct api *api, const json_t *root, const json_t *status,
+                         const json_t *nodes)
 {
     size_t connected = 0, current = 0, i;
     json_t *row;
 
-    json_array_foreach((json_t *)(intptr_t)nodes, i, row) {
+    json_array_foreach((json_t *)(intptr_t)nodes, i, row)
+    {
         bool is_connected = json_is_true(json_object_get(row, "connected"));
         connected += is_connected;
         current += is_connected && json_number_value(json_object_get(row, "behind")) == 0;
@@ -35,10 +38,11 @@ static void print_status(const struct api *api, const json_t *root, const json_t
     printf("admin api       %s, version %s\n", api_url(api), text(root, "version"));
     printf("node            %s (%s)\n", text(root, "node_id"), text(root, "hostname"));
     printf("database        %s\n",
-           json_is_true(json_object_get(json_object_get(status, "database"), "reachable")) ? "reachable"
-                                                                                            : "not reachable");
-    printf("data planes     %zu known, %zu connected, %zu of them current\n", json_array_size(nodes), connected,
-           current);
+           json_is_true(json_object_get(json_object_get(status, "database"), "reachable"))
+               ? "reachable"
+               : "not reachable");
+    printf("data planes     %zu known, %zu connected, %zu of them current\n",
+           json_array_size(nodes), connected, current);
 }
 
 static int run(int argc, char **argv)
@@ -69,5 +73,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_status = {
-    .name = "status", .operands = "", .run = run, .about = "Shows the control plane at a glance.",
+    .name = "status",
+    .operands = "",
+    .run = run,
+    .about = "Shows the control plane at a glance.",
 };

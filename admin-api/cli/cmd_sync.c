@@ -23,8 +23,10 @@ struct flags {
 static const struct setting table[] = {
     ADMIN_URL_SETTING(struct flags),
     {"select_tag", ST_TEXT, offsetof(struct flags, select_tag),
-     .doc = "Tags, separated by commas: entities without them are left alone, and what the file has gets them."},
-    {"dry_run", ST_BOOL, offsetof(struct flags, dry_run), .doc = "Prints what would change and changes nothing."},
+     .doc = "Tags, separated by commas: entities without them are left alone, and what the file "
+            "has gets them."},
+    {"dry_run", ST_BOOL, offsetof(struct flags, dry_run),
+     .doc = "Prints what would change and changes nothing."},
     SETTING_END,
 };
 
@@ -75,7 +77,8 @@ static int read_file(struct sync *s, const char *path, struct err *e)
         decl_errors_name_file(&errs, path);
         for (size_t i = 0; i < errs.n; i++)
             fprintf(stderr, "%s\n", errs.v[i].text);
-        err_set(e, ERR_INVALID, "%s: %zu error%s, nothing was changed", path, errs.n, errs.n == 1 ? "" : "s");
+        err_set(e, ERR_INVALID, "%s: %zu error%s, nothing was changed", path, errs.n,
+                errs.n == 1 ? "" : "s");
         decl_errors_free(&errs);
     }
 out:
@@ -89,9 +92,7 @@ static void add_tag(json_t *tags, const char *tag)
     json_t *t;
     size_t i;
 
-    json_array_foreach(tags, i, t)
-        if (strcmp(json_string_value(t), tag) == 0)
-            return;
+    json_array_foreach(tags, i, t) if (strcmp(json_string_value(t), tag) == 0) return;
     json_array_append_new(tags, json_string(tag));
 }
 
@@ -109,7 +110,8 @@ static int collect_tags(struct sync *s, struct err *e)
             add_tag(s->tags, text);
         free(text);
     }
-    json_array_foreach(from_file, i, tag) {
+    json_array_foreach(from_file, i, tag)
+    {
         if (!json_is_string(tag))
             return err_set(e, ERR_INVALID, "_info.select_tags: expected an array of strings");
         add_tag(s->tags, json_string_value(tag));
@@ -123,13 +125,15 @@ static void tags_query(const json_t *tags, struct sbuf *out)
     json_t *tag;
     size_t i;
 
-    json_array_foreach((json_t *)(intptr_t)tags, i, tag) {
+    json_array_foreach((json_t *)(intptr_t)tags, i, tag)
+    {
         sbuf_adds(out, i ? "," : "tags=");
         for (const char *p = json_string_value(tag); *p; p++)
-            sbuf_addf(out, strchr("-._~", *p) || (ascii_lower(*p) >= 'a' && ascii_lower(*p) <= 'z') ||
-                                   (*p >= '0' && *p <= '9')
-                               ? "%c"
-                               : "%%%02X",
+            sbuf_addf(out,
+                      strchr("-._~", *p) || (ascii_lower(*p) >= 'a' && ascii_lower(*p) <= 'z') ||
+                              (*p >= '0' && *p <= '9')
+                          ? "%c"
+                          : "%%%02X",
                       (unsigned char)*p);
     }
 }
@@ -144,23 +148,24 @@ static const struct field *parent_field(const struct entity *ent)
     return NULL;
 }
 
-static void nested_path(const struct entity *ent, const struct field *parent, const char *parent_id, struct sbuf *out)
+static void nested_path(const struct entity *ent, const struct field *parent, const char *parent_id,
+                        struct sbuf *out)
 {
     const struct entity *above = entity_by_name(str_of(parent->reference));
 
-    sbuf_addf(out, "%s/%s/%s", above->path, parent_id, ent->nested_path ? ent->nested_path : ent->name);
+    sbuf_addf(out, "%s/%s/%s", above->path, parent_id,
+              ent->nested_path ? ent->nested_path : ent->name);
 }
 
-static int fetch(struct sync *s, const struct entity *ent, const char *path, const char *query, struct err *e)
+static int fetch(struct sync *s, const struct entity *ent, const char *path, const char *query,
+                 struct err *e)
 {
     json_t *rows, *row, *by_id = json_object_get(s->current, ent->name);
     size_t i;
 
     if (api_list(s->api, path, query, &rows, e) != 0)
         return -1;
-    json_array_foreach(rows, i, row)
-        if (doc_id(row))
-            json_object_set(by_id, doc_id(row), row);
+    json_array_foreach(rows, i, row) if (doc_id(row)) json_object_set(by_id, doc_id(row), row);
     json_decref(rows);
     return 0;
 }
@@ -182,7 +187,8 @@ static int read_current(struct sync *s, struct err *e)
             rc = fetch(s, ent, ent->path, query.p ? query.p : "", e);
             continue;
         }
-        json_object_foreach(json_object_get(s->current, parent_field(ent)->reference), id, parent) {
+        json_object_foreach(json_object_get(s->current, parent_field(ent)->reference), id, parent)
+        {
             sbuf_clear(&path);
             nested_path(ent, parent_field(ent), id, &path);
             if ((rc = fetch(s, ent, path.p, query.p ? query.p : "", e)) != 0)
@@ -197,7 +203,8 @@ static int read_current(struct sync *s, struct err *e)
 /* ---- match and plan ---- */
 
 /* takes doc and more (may be NULL). */
-static void plan(struct sync *s, enum action action, const struct entity *ent, json_t *doc, const char *more)
+static void plan(struct sync *s, enum action action, const struct entity *ent, json_t *doc,
+                 const char *more)
 {
     struct sbuf what = {0};
 
@@ -224,8 +231,7 @@ static void adapt(struct sync *s, const struct entity *ent, json_t *doc)
         return;
     if (!json_is_array(tags))
         json_object_set_new(doc, "tags", tags = json_array());
-    json_array_foreach(s->tags, i, tag)
-        add_tag(tags, json_string_value(tag));
+    json_array_foreach(s->tags, i, tag) add_tag(tags, json_string_value(tag));
 }
 
 /* Everything without keys of its own, as one text. */
@@ -255,9 +261,8 @@ static json_t *index_rows(const struct entity *ent, json_t *rows, bool by_conten
     struct sbuf key = {0};
     const char *id;
 
-    json_object_foreach(rows, id, row)
-        if (key_of(ent, row, by_content, &key))
-            json_object_set_new(index, key.p, json_string(id));
+    json_object_foreach(rows, id, row) if (key_of(ent, row, by_content, &key))
+        json_object_set_new(index, key.p, json_string(id));
     sbuf_free(&key);
     return index;
 }
@@ -289,13 +294,15 @@ static void matched(struct sync *s, const struct entity *ent, json_t *rows, cons
 }
 
 /* One way to match all of the file's entities that are still without one. */
-static void match_by_key(struct sync *s, const struct entity *ent, json_t *wanted, json_t *rows, bool by_content)
+static void match_by_key(struct sync *s, const struct entity *ent, json_t *wanted, json_t *rows,
+                         bool by_content)
 {
     json_t *index = index_rows(ent, rows, by_content), *doc;
     struct sbuf key = {0};
     const char *id;
 
-    json_object_foreach(wanted, id, doc) {
+    json_object_foreach(wanted, id, doc)
+    {
         const char *row_id = NULL;
 
         if (!json_object_get(s->ids, id) && key_of(ent, doc, by_content, &key))
@@ -315,14 +322,16 @@ static void plan_entity(struct sync *s, const struct entity *ent)
     json_t *rows = json_object_get(s->current, ent->name);
     const char *id;
 
-    json_object_foreach(wanted, id, doc) {
+    json_object_foreach(wanted, id, doc)
+    {
         adapt(s, ent, doc);
         if (json_object_get(rows, id))
             matched(s, ent, rows, id, id, doc);
     }
     match_by_key(s, ent, wanted, rows, false);
     match_by_key(s, ent, wanted, rows, true);
-    json_object_foreach(wanted, id, doc) {
+    json_object_foreach(wanted, id, doc)
+    {
         if (json_object_get(s->ids, id))
             continue;
         json_object_set_new(s->ids, id, json_string(id));
@@ -409,8 +418,9 @@ static int apply_all(struct sync *s, struct err *e)
         counts[c->action]++;
         printf("%s %s\n", (s->flags.dry_run ? would_words : done_words)[c->action], c->what);
     }
-    printf("%s%zu created, %zu updated, %zu deleted, %zu unchanged", s->flags.dry_run ? "dry run: " : "",
-           counts[CREATE], counts[UPDATE], counts[DELETE], s->n_unchanged);
+    printf("%s%zu created, %zu updated, %zu deleted, %zu unchanged",
+           s->flags.dry_run ? "dry run: " : "", counts[CREATE], counts[UPDATE], counts[DELETE],
+           s->n_unchanged);
     if (rc != 0)
         printf(", %zu left undone", s->n_changes - done);
     putchar('\n');
@@ -459,6 +469,8 @@ static int run(int argc, char **argv)
 }
 
 const struct command command_sync = {
-    .name = "sync", .operands = "FILE", .run = run,
+    .name = "sync",
+    .operands = "FILE",
+    .run = run,
     .about = "Makes the control plane hold what a declarative file says.",
 };

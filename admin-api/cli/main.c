@@ -11,13 +11,14 @@ static void print_help(FILE *to)
 {
     fprintf(to, "weirctl - the command line of Weir\n\nUsage: weirctl COMMAND [FLAGS]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(to, "  %-8s %-6s %s\n", commands[i]->name, commands[i]->operands, commands[i]->about);
+        fprintf(to, "  %-8s %-6s %s\n", commands[i]->name, commands[i]->operands,
+                commands[i]->about);
     fprintf(to, "  %-8s %-6s %s\n", "version", "", "Prints the version.");
     fprintf(to, "\nweirctl COMMAND --help lists a command's flags.\n");
 }
 
-bool command_flags(const struct command *cmd, const struct setting *table, int n_operands, int *argc,
-                   char **argv, void *out, int *exit_out)
+bool command_flags(const struct command *cmd, const struct setting *table, int n_operands,
+                   int *argc, char **argv, void *out, int *exit_out)
 {
     char program[64];
     struct settings_source src = {.program = program, .about = cmd->about, .table = table};

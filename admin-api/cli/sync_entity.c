@@ -55,7 +55,9 @@ int sync_expand_env(struct str text, struct sbuf *out, struct err *e)
         value = str_starts(name, STR("DECK_")) ? getenv(variable) : NULL;
         if (!value)
             err_set(e, ERR_INVALID, "line %zu: variable %.100s %s", line, variable,
-                    str_starts(name, STR("DECK_")) ? "is not set" : "cannot be used, expected a name that begins with DECK_");
+                    str_starts(name, STR("DECK_"))
+                        ? "is not set"
+                        : "cannot be used, expected a name that begins with DECK_");
         free(variable);
         if (!value)
             return -1;
@@ -67,7 +69,8 @@ int sync_expand_env(struct str text, struct sbuf *out, struct err *e)
 
 /* ---- comparison ---- */
 
-static json_t *canonical_fields(const struct field *fields, const struct field *replacements, const json_t *doc);
+static json_t *canonical_fields(const struct field *fields, const struct field *replacements,
+                                const json_t *doc);
 
 static int by_text(const void *a, const void *b)
 {
@@ -82,7 +85,8 @@ static json_t *sorted(json_t *list)
     json_t *out = json_array();
 
     for (size_t i = 0; i < n; i++)
-        texts[i] = json_dumps(json_array_get(list, i), JSON_ENCODE_ANY | JSON_SORT_KEYS | JSON_COMPACT);
+        texts[i] =
+            json_dumps(json_array_get(list, i), JSON_ENCODE_ANY | JSON_SORT_KEYS | JSON_COMPACT);
     qsort(texts, n, sizeof(*texts), by_text);
     for (size_t i = 0; i < n; i++) {
         json_array_append_new(out, json_string(texts[i]));
@@ -101,26 +105,24 @@ static json_t *canonical_value(const struct field *f, const json_t *v)
 
     switch (f->type) {
     case FT_INTEGER:
-    case FT_NUMBER:
-        return json_is_number(v) ? json_real(json_number_value(v)) : json_deep_copy(v);
+    case FT_NUMBER: return json_is_number(v) ? json_real(json_number_value(v)) : json_deep_copy(v);
     case FT_ARRAY:
     case FT_SET:
         out = json_array();
-        json_array_foreach((json_t *)(intptr_t)v, i, value)
-            json_array_append_new(out, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
+        json_array_foreach((json_t *)(intptr_t)v, i, value) json_array_append_new(
+            out, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
         return f->type == FT_SET ? sorted(out) : out;
     case FT_MAP:
         out = json_object();
-        json_object_foreach((json_t *)(intptr_t)v, key, value)
-            json_object_set_new(out, key, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
+        json_object_foreach((json_t *)(intptr_t)v, key, value) json_object_set_new(
+            out, key, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
         return out;
     case FT_RECORD:
     case FT_SUBRECORD: /* without a table until the subschema's field replaces it */
         return f->fields ? canonical_fields(f->fields, NULL, v) : json_deep_copy(v);
     case FT_STRING:
     case FT_BOOLEAN:
-    case FT_FOREIGN:
-        return json_deep_copy(v);
+    case FT_FOREIGN: return json_deep_copy(v);
     }
     WEIR_UNREACHABLE("field type");
 }
@@ -151,7 +153,8 @@ static void canonical_add(json_t *out, const struct field *f, const json_t *doc)
 }
 
 /* replacements: a second table, whose fields count where the names are the same. */
-static json_t *canonical_fields(const struct field *fields, const struct field *replacements, const json_t *doc)
+static json_t *canonical_fields(const struct field *fields, const struct field *replacements,
+                                const json_t *doc)
 {
     json_t *out = json_object();
 
@@ -179,12 +182,11 @@ void sync_differences(const json_t *a, const json_t *b, struct sbuf *out)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)(intptr_t)a, key, value)
-        if (!json_equal(value, json_object_get(b, key)))
-            add_difference(out, key);
-    json_object_foreach((json_t *)(intptr_t)b, key, value)
-        if (!json_object_get(a, key))
-            add_difference(out, key);
+    json_object_foreach((json_t *)(intptr_t)a, key,
+                        value) if (!json_equal(value, json_object_get(b, key)))
+        add_difference(out, key);
+    json_object_foreach((json_t *)(intptr_t)b, key, value) if (!json_object_get(a, key))
+        add_difference(out, key);
 }
 
 /* ---- names ---- */
@@ -208,7 +210,8 @@ bool sync_identity(const struct entity *ent, const json_t *doc, struct sbuf *out
     if (ent->cache_key)
         return cache_key_identity(ent, doc, out);
     for (const struct field *f = ent->fields; f->name; f++) {
-        const char *text = (f->flags & FF_UNIQUE) ? json_string_value(json_object_get(doc, f->name)) : NULL;
+        const char *text =
+            (f->flags & FF_UNIQUE) ? json_string_value(json_object_get(doc, f->name)) : NULL;
         if (text) {
             sbuf_addf(out, "%s\x1f%s", f->name, text);
             return true;
@@ -219,7 +222,8 @@ bool sync_identity(const struct entity *ent, const json_t *doc, struct sbuf *out
 
 void sync_label(const struct entity *ent, const json_t *doc, struct sbuf *out)
 {
-    const struct field *key = ent->endpoint_key ? field_find(ent->fields, str_of(ent->endpoint_key)) : NULL;
+    const struct field *key =
+        ent->endpoint_key ? field_find(ent->fields, str_of(ent->endpoint_key)) : NULL;
     const char *name = key ? json_string_value(json_object_get(doc, key->name)) : NULL;
     const char *kind = json_string_value(json_object_get(doc, "name"));
     const char *id = json_string_value(json_object_get(doc, "id"));

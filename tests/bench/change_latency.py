@@ -50,10 +50,10 @@ def show(label, planes, routes, values):
 def measure(c, routes, changes):
     admin, proxy = Kept(c.cp.port), Kept(c.dp[0].port)
     seen, active = [], []
-    probe = admin("PUT", "/routes/probe", {"paths": ["/probe-me"]})[1]
-    admin("PUT", f"/routes/{probe['id']}", {"name": "probe", "paths": ["/probe-me"]})
-    plugin = admin("POST", f"/routes/{probe['id']}/plugins", {
+    admin("PUT", "/routes/probe", {"paths": ["/probe-me"]})
+    plugin = admin("PUT", "/routes/probe/plugins/11111111-1111-4111-8111-111111111111", {
         "name": "request-termination", "config": {"status_code": 418, "message": "0"}})[1]
+    c.synced()
     for i in range(1, changes + 1):
         status = 418 + i % 2
         response, _ = admin("PATCH", f"/plugins/{plugin['id']}", {"config": {"status_code": status}})

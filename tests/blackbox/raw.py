@@ -87,6 +87,7 @@ class Origin:
         self.url = f"http://127.0.0.1:{self.port}"
         self.heads = []       # request heads as received
         self.connections = 0
+        self.open = set()
         self.script = self.answer_ok
         self.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
         threading.Thread(target=self.accept, daemon=True).start()
@@ -103,10 +104,22 @@ class Origin:
     def serve(self, s):
         with s:
             s.settimeout(weir.PATIENCE)
+            self.open.add(s)
             try:
                 self.script(s)
             except (OSError, AssertionError):
                 pass
+            finally:
+                self.open.discard(s)
+
+    def hang_up(self):
+        """Ends every connection, so that the next one runs the script that is set now."""
+        for s in list(self.open):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        weir.wait_until(lambda: not self.open, "the connections to end")
 
     def answer_ok(self, s):
         """Reads requests with their bodies one after the other, answers each with self.answer."""

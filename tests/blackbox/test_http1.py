@@ -50,6 +50,7 @@ services:
 
 @pytest.fixture(autouse=True)
 def fresh(proxy):
+    proxy.origin.hang_up()
     proxy.origin.heads.clear()
     proxy.origin.script = proxy.origin.answer_ok
     proxy.origin.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -274,6 +275,7 @@ def test_an_answer_cut_short_is_not_passed_off_as_whole(proxy):
         raw.read_head(s)
         s.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
 
+    proxy.origin.hang_up()
     proxy.origin.script = chunked
     out = raw.talk(proxy.port, b"GET /once HTTP/1.1\r\nHost: a\r\n\r\n")
     assert not out.endswith(b"0\r\n\r\n")
@@ -379,13 +381,13 @@ def test_slow_origins_are_a_504(proxy):
         s.recv(1)
 
     proxy.origin.script = script
-    answer = proxy.get("/slow")
+    answer = proxy.get("/slow", headers={"Accept": "application/json"})
     assert answer.status == 504
     assert answer["message"] == "The upstream server is timing out"
 
 
 def test_dead_origins_are_a_502(proxy):
-    answer = proxy.get("/dead")
+    answer = proxy.get("/dead", headers={"Accept": "application/json"})
     assert answer.status == 502
     assert answer["message"] == "An invalid response was received from the upstream server"
 

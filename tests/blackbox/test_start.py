@@ -59,7 +59,7 @@ def test_bad_settings_are_named(tmp_path):
 
 def test_neither_control_plane_nor_file(tmp_path):
     said = program(tmp_path, "weir-dp", "--data-dir", tmp_path).fails()
-    assert "control_plane" in said and "declarative" in said
+    assert "--control-plane" in said and "--declarative" in said
 
 
 def test_environment_and_file_and_flag(tmp_path):

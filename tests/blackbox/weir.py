@@ -208,8 +208,8 @@ class ControlPlane(Program, Http):
         return self.get("/clustering/data-planes")["data"]
 
     def version(self):
-        """The newest version of the configuration."""
-        return int(self.get("/services").header("X-Weir-Config-Version") or 0)
+        """The newest version of the configuration, as some data plane has been told."""
+        return max((n["config_version"] for n in self.nodes()), default=0)
 
 
 class DataPlane(Program, Http):
@@ -246,6 +246,7 @@ class Upstream(Http):
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def handle_any(self):
                 length = int(self.headers.get("Content-Length") or 0)
@@ -315,8 +316,7 @@ class Cluster:
             self.cp.start()
             for dp in self.dp:
                 dp.start()
-            for dp in self.dp:
-                wait_until(dp.ready, "the data plane's first configuration")
+            wait_until(lambda: sum(n["connected"] for n in self.cp.nodes()) == len(self.dp), "all data planes")
         except BaseException:
             self.stop(gently=False)
             raise
@@ -338,10 +338,10 @@ class Cluster:
 
     def synced(self, version=None):
         """Waits until every data plane has the newest version active."""
-        wanted = version or max((n.get("config_version") or 0) for n in self.cp.nodes())
+        wanted = version or self.cp.version()
 
         def all_have():
-            nodes = [n for n in self.cp.nodes() if n.get("connected")]
+            nodes = [n for n in self.cp.nodes() if n["connected"]]
             return len(nodes) >= sum(1 for d in self.dp if d.process) and all(
-                (n.get("applied_version") or 0) >= wanted for n in nodes)
+                n["applied_version"] >= wanted for n in nodes)
         wait_until(all_have, f"version {wanted} on all data planes")

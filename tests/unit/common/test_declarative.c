@@ -30,14 +30,17 @@ static void test_yaml(void **state)
         enum decl_typing typing;
     } cases[] = {
         {"a: 1\nb: [x, 'y', \"z\"]\n", "{\"a\":1,\"b\":[\"x\",\"y\",\"z\"]}"},
-        {"{\"a\": 1,\n\t\"b\": [true, null, -1.5e3, \"\\u00e9\\/\"]}", "{\"a\":1,\"b\":[true,null,-1500.0,\"\xc3\xa9/\"]}"},
+        {"{\"a\": 1,\n\t\"b\": [true, null, -1.5e3, \"\\u00e9\\/\"]}",
+         "{\"a\":1,\"b\":[true,null,-1500.0,\"\xc3\xa9/\"]}"},
         {"{\"a\":\"\\ud83d\\ude00 \\\\ud83d\"}", "{\"a\":\"\xf0\x9f\x98\x80 \\\\ud83d\"}"},
-        {"[0x1F, 0o17, 007, +5, 1_0, .5, 5., .inf, 1e, -]", "[31,15,7,5,\"1_0\",0.5,5.0,\".inf\",\"1e\",\"-\"]"},
+        {"[0x1F, 0o17, 007, +5, 1_0, .5, 5., .inf, 1e, -]",
+         "[31,15,7,5,\"1_0\",0.5,5.0,\".inf\",\"1e\",\"-\"]"},
         {"[~, '', Null, '~', yes, Off, y]", "[null,\"\",null,\"~\",true,false,\"y\"]"},
         {"[yes, Off, true, False]", "[\"yes\",\"Off\",true,false]", DECL_BY_FIELD},
         {"[!!str 1, !!int '2', ! 3, !!bool 'yes']", "[\"1\",2,\"3\",true]"},
         {"a: &x {k: 1}\nb: *x\n", "{\"a\":{\"k\":1},\"b\":{\"k\":1}}"},
-        {"a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n", "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"l\":3,\"k\":1}}"},
+        {"a: &x {k: 1, l: 2}\nb:\n  <<: *x\n  l: 3\n",
+         "{\"a\":{\"k\":1,\"l\":2},\"b\":{\"l\":3,\"k\":1}}"},
         {"a: &x {k: 1}\nb: &y {k: 2, m: 3}\nc: {<<: [*x, *y]}\n",
          "{\"a\":{\"k\":1},\"b\":{\"k\":2,\"m\":3},\"c\":{\"k\":1,\"m\":3}}"},
         {"a: |\n  one\n  two\nb: >-\n  one\n  two\n", "{\"a\":\"one\\ntwo\\n\",\"b\":\"one two\"}"},
@@ -69,7 +72,8 @@ static void test_yaml_errors(void **state)
         {"a: *nowhere\n", "1:4: alias '*nowhere' has no anchor before it"},
         {"a: &x [*x]\n", "1:8: alias '*x' has no anchor before it"},
         {"--- 1\n--- 2\n", "2:1: expected one document, found a second one"},
-        {"a: !thing 1\n", "1:4: unknown tag '!thing', expected !!str, !!int, !!float, !!bool or !!null"},
+        {"a: !thing 1\n",
+         "1:4: unknown tag '!thing', expected !!str, !!int, !!float, !!bool or !!null"},
         {"a: !!set {b}\n", "1:4: unknown tag 'tag:yaml.org,2002:set', expected !!map"},
         {"a: \"x\\0y\"\n", "1:4: NUL characters are not allowed"},
         {"\"x\\0y\": 1\n", "1:1: NUL characters are not allowed"},
@@ -149,7 +153,8 @@ static bool covers(const json_t *want, const json_t *got)
 
     if (!json_is_object(want))
         return json_equal(want, got);
-    json_object_foreach((json_t *)(intptr_t)want, key, value) {
+    json_object_foreach((json_t *)(intptr_t)want, key, value)
+    {
         const json_t *other = json_object_get(got, key);
         if (strcmp(key, "id") == 0 && is_random(json_string_value(value)) ? !json_is_string(other)
                                                                           : !covers(value, other))
@@ -164,18 +169,19 @@ static void compare_entities(const json_t *want, const json_t *got)
     json_t *list, *entity, *other;
 
     assert_int_equal(json_object_size(want), json_object_size(got));
-    json_object_foreach((json_t *)(intptr_t)want, name, list) {
+    json_object_foreach((json_t *)(intptr_t)want, name, list)
+    {
         json_t *ours = json_object_get(got, name);
 
         assert_int_equal(json_object_size(list), json_object_size(ours));
-        json_object_foreach(list, id, entity) {
+        json_object_foreach(list, id, entity)
+        {
             bool found = false;
 
             if (!is_random(id)) {
                 found = covers(entity, json_object_get(ours, id));
             } else {
-                json_object_foreach(ours, other_id, other)
-                    found = found || covers(entity, other);
+                json_object_foreach(ours, other_id, other) found = found || covers(entity, other);
             }
             if (!found)
                 fail_msg("%s %s: not what was recorded", name, id);
@@ -218,8 +224,7 @@ static void test_recorded(void **state)
 
     (void)state;
     assert_true(json_array_size(cases) > 20);
-    json_array_foreach(cases, i, c)
-        read_case(c, DECL_STRICT);
+    json_array_foreach(cases, i, c) read_case(c, DECL_STRICT);
     json_decref(cases);
 }
 
@@ -248,13 +253,17 @@ static void test_errors_have_lines(void **state)
               "routes:\n"
               "- paths: [/x]\n"
               "  service: nope\n",
-         {{3, "services.1.name: invalid value 'a b': the only accepted ascii characters are alphanumerics or ., "
+         {{3, "services.1.name: invalid value 'a b': the only accepted ascii characters are "
+              "alphanumerics or ., "
               "-, _, and ~"},
           {5, "services.2.host: required field missing"},
           {9, "services.2.routes.1.paths.2: should start with: / (fixed path) or ~/ (regex path)"},
-          {13, "routes.1.service: invalid reference 'service: nope' (no such entry in 'services')"}}},
+          {13,
+           "routes.1.service: invalid reference 'service: nope' (no such entry in 'services')"}}},
         {HEAD "services: 5\nroutes: {a: b}\nconsumers:\n- x\n",
-         {{2, "services: expected an array"}, {3, "routes: expected an array"}, {5, "consumers.1: expected a record"}}},
+         {{2, "services: expected an array"},
+          {3, "routes: expected an array"},
+          {5, "consumers.1: expected a record"}}},
         {HEAD "_transform: maybe\n_ignore: x\nconsumers:\n- username: a\n  plugins: 1\n",
          {{2, "_transform: expected a boolean"},
           {3, "_ignore: expected an array"},
@@ -306,15 +315,16 @@ static const char *text_of(const json_t *doc, const char *name)
 
 static void test_typing_by_field(void **state)
 {
-    static const char text[] = HEAD "plugins:\n"
-                                    "- name: request-termination\n"
-                                    "  enabled: no\n"
-                                    "  config: {status_code: 418, body: 1}\n"
-                                    "consumers:\n"
-                                    "- username: 007\n"
-                                    "  keyauth_credentials: [{key: 0x10}]\n"
-                                    "keyauth_credentials:\n"
-                                    "- {key: yes, consumer: 007, id: 11111111-1111-4111-8111-111111111111}\n";
+    static const char text[] =
+        HEAD "plugins:\n"
+             "- name: request-termination\n"
+             "  enabled: no\n"
+             "  config: {status_code: 418, body: 1}\n"
+             "consumers:\n"
+             "- username: 007\n"
+             "  keyauth_credentials: [{key: 0x10}]\n"
+             "keyauth_credentials:\n"
+             "- {key: yes, consumer: 007, id: 11111111-1111-4111-8111-111111111111}\n";
     struct decl_errors errs;
     const json_t *config;
     struct decl d;
@@ -349,10 +359,12 @@ static void test_old_versions_mark_regexes(void **state)
         struct sbuf text = {0};
         struct decl d;
 
-        sbuf_addf(&text, "_format_version: '1.1'\nroutes:\n- {name: r, paths: ['%s']}\n", cases[i].path);
+        sbuf_addf(&text, "_format_version: '1.1'\nroutes:\n- {name: r, paths: ['%s']}\n",
+                  cases[i].path);
         read_ok(text.p, DECL_STRICT, &d);
-        assert_string_equal(json_string_value(json_array_get(json_object_get(only(&d, "routes"), "paths"), 0)),
-                            cases[i].want);
+        assert_string_equal(
+            json_string_value(json_array_get(json_object_get(only(&d, "routes"), "paths"), 0)),
+            cases[i].want);
         decl_free(&d);
         sbuf_free(&text);
     }
@@ -360,21 +372,24 @@ static void test_old_versions_mark_regexes(void **state)
 
 static void test_deck_files(void **state)
 {
-    static const char text[] = HEAD "_info:\n"
-                                    "  select_tags: [team]\n"
-                                    "  defaults: {service: {retries: 2}}\n"
-                                    "_workspace: default\n"
-                                    "_plugin_configs:\n"
-                                    "  slow: {minute: 5, hour: 100}\n"
-                                    "services: [{name: s, host: h}]\n"
-                                    "routes: [{name: r, paths: [/r], service: {name: s}}]\n"
-                                    "plugins: [{name: rate-limiting, _config: slow, config: {hour: 7}}]\n";
+    static const char text[] =
+        HEAD "_info:\n"
+             "  select_tags: [team]\n"
+             "  defaults: {service: {retries: 2}}\n"
+             "_workspace: default\n"
+             "_plugin_configs:\n"
+             "  slow: {minute: 5, hour: 100}\n"
+             "services: [{name: s, host: h}]\n"
+             "routes: [{name: r, paths: [/r], service: {name: s}}]\n"
+             "plugins: [{name: rate-limiting, _config: slow, config: {hour: 7}}]\n";
     static const struct {
         const char *text, *want;
     } bad[] = {
-        {HEAD "_konnect: {}\n", "_konnect: a file for Konnect cannot be applied to a control plane of Weir"},
+        {HEAD "_konnect: {}\n",
+         "_konnect: a file for Konnect cannot be applied to a control plane of Weir"},
         {HEAD "_workspace: other\n", "_workspace: there is one workspace here, expected: default"},
-        {HEAD "plugins: [{name: cors, _config: x}]\n", "plugins.1._config: no such entry in '_plugin_configs'"},
+        {HEAD "plugins: [{name: cors, _config: x}]\n",
+         "plugins.1._config: no such entry in '_plugin_configs'"},
     };
     const json_t *config;
     struct decl_errors errs;
@@ -388,7 +403,8 @@ static void test_deck_files(void **state)
     config = json_object_get(only(&d, "plugins"), "config");
     assert_int_equal(json_integer_value(json_object_get(config, "minute")), 5);
     assert_int_equal(json_integer_value(json_object_get(config, "hour")), 7);
-    assert_string_equal(json_string_value(json_array_get(json_object_get(d.info, "select_tags"), 0)), "team");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(d.info, "select_tags"), 0)), "team");
     decl_free(&d);
 
     assert_int_equal(decl_read(str_of(text), DECL_BY_FIELD, &d, &errs), -1);
@@ -410,8 +426,10 @@ static void test_parse_error_object(void **state)
     (void)state;
     assert_int_equal(decl_read(STR("a: ["), DECL_STRICT, &d, &errs), -1);
     message = decl_errors_message(&errs);
-    assert_string_equal(message, "declarative config is invalid: {error=\"failed parsing declarative configuration: "
-                                 "1:4: did not find expected node content\"}");
+    assert_string_equal(
+        message,
+        "declarative config is invalid: {error=\"failed parsing declarative configuration: "
+        "1:4: did not find expected node content\"}");
     free(message);
     decl_errors_free(&errs);
 }
@@ -433,7 +451,8 @@ static void test_files(void **state)
     decl_errors_free(&errs);
     remove(path);
     assert_int_equal(decl_read_file("/nowhere/weir.yaml", &d, &errs), -1);
-    assert_string_equal(errs.v[0].text, "cannot read /nowhere/weir.yaml: No such file or directory");
+    assert_string_equal(errs.v[0].text,
+                        "cannot read /nowhere/weir.yaml: No such file or directory");
     decl_errors_free(&errs);
 }
 

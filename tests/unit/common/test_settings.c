@@ -31,12 +31,14 @@ static const char *const levels[] = {"debug", "info", "warn", NULL};
 static const struct setting table[] = {
     {"proxy_listen", ST_TEXT, offsetof(struct conf, proxy_listen), "0.0.0.0:8000", .doc = "Where."},
     {"name", ST_TEXT, offsetof(struct conf, name), NULL, .check = check_lower, .doc = "Who."},
-    {"workers", ST_INT, offsetof(struct conf, workers), "2", .min = 1, .max = 64, .doc = "How many."},
+    {"workers", ST_INT, offsetof(struct conf, workers), "2", .min = 1, .max = 64,
+     .doc = "How many."},
     {"strip", ST_BOOL, offsetof(struct conf, strip), NULL, .doc = "Whether."},
     {"drain_timeout", ST_DURATION, offsetof(struct conf, drain_us), "10s", .min = 1000, .max = 60e6,
      .doc = "How long."},
     {"max_body", ST_SIZE, offsetof(struct conf, body_bytes), "8m", .doc = "How much."},
-    {"log_level", ST_ENUM, offsetof(struct conf, level), "info", .words = levels, .doc = "How loud."},
+    {"log_level", ST_ENUM, offsetof(struct conf, level), "info", .words = levels,
+     .doc = "How loud."},
     SETTING_END,
 };
 static const struct settings_source source = {"weir-test", "a test", table};
@@ -89,8 +91,8 @@ static void test_order_of_sources(void **state)
     setenv("WEIR_WORKERS", "4", 1);
     setenv("WEIR_LOG_LEVEL", "WARN", 1);
     setenv("WEIR_MAX_BODY", "", 1);
-    assert_int_equal(load((const char *[]){"--config", file_path, "--workers=5", "--strip", NULL}, false,
-                          &c, &argc, argv, &e),
+    assert_int_equal(load((const char *[]){"--config", file_path, "--workers=5", "--strip", NULL},
+                          false, &c, &argc, argv, &e),
                      0);
     assert_string_equal(c.proxy_listen, "1.1.1.1:1");
     assert_string_equal(c.name, "a#b");
@@ -100,7 +102,8 @@ static void test_order_of_sources(void **state)
     assert_int_equal(c.body_bytes, 8 << 20);
     assert_int_equal(c.level, 2);
 
-    assert_int_equal(load((const char *[]){"--config", file_path, NULL}, false, &c, &argc, argv, &e), 0);
+    assert_int_equal(
+        load((const char *[]){"--config", file_path, NULL}, false, &c, &argc, argv, &e), 0);
     assert_int_equal(c.workers, 4);
     assert_false(c.strip);
 
@@ -122,8 +125,8 @@ static void test_flag_forms(void **state)
     int argc;
 
     (void)state;
-    assert_int_equal(load((const char *[]){"--proxy_listen", "a:1", "--name=", "--strip=off", "--workers", "1",
-                                           "--workers=9", NULL},
+    assert_int_equal(load((const char *[]){"--proxy_listen", "a:1", "--name=", "--strip=off",
+                                           "--workers", "1", "--workers=9", NULL},
                           false, &c, &argc, argv, &e),
                      0);
     assert_string_equal(c.proxy_listen, "a:1");
@@ -131,8 +134,8 @@ static void test_flag_forms(void **state)
     assert_false(c.strip);
     assert_int_equal(c.workers, 9);
 
-    assert_int_equal(load((const char *[]){"one", "--workers", "3", "--", "--two", NULL}, true, &c, &argc,
-                          argv, &e),
+    assert_int_equal(load((const char *[]){"one", "--workers", "3", "--", "--two", NULL}, true, &c,
+                          &argc, argv, &e),
                      0);
     assert_int_equal(argc, 3);
     assert_string_equal(argv[1], "one");
@@ -144,37 +147,54 @@ static void test_flag_forms(void **state)
 static void test_errors(void **state)
 {
     static const struct {
-        const char *args[4], *file, *variable, *value, *want; /* want: the whole text, % is the file */
+        const char *args[4], *file, *variable, *value,
+            *want; /* want: the whole text, % is the file */
     } cases[] = {
         {.args = {"--proxy-lisen", "x"},
-         .want = "--proxy-lisen: unknown setting, did you mean --proxy-listen?; weir-test --help lists them all"},
+         .want = "--proxy-lisen: unknown setting, did you mean --proxy-listen?; weir-test --help "
+                 "lists them all"},
         {.args = {"--nothing-like-it"},
          .want = "--nothing-like-it: unknown setting; weir-test --help lists them all"},
         {.args = {"--workers"}, .want = "--workers: expected a value behind it"},
-        {.args = {"stray"}, .want = "stray: unexpected argument; weir-test --help lists the settings"},
+        {.args = {"stray"},
+         .want = "stray: unexpected argument; weir-test --help lists the settings"},
         {.args = {"-w"}, .want = "-w: unexpected argument; weir-test --help lists the settings"},
         {.args = {"--workers", "many"},
          .want = "workers = 'many' (--workers): expected a whole number"},
-        {.args = {"--workers=65"}, .want = "workers = '65' (--workers): expected a value from 1 to 64"},
-        {.variable = "WEIR_STRIP", .value = "maybe", .want = "strip = 'maybe' (WEIR_STRIP): expected on or off"},
-        {.variable = "WEIR_LOG_LEVEL", .value = "loud",
+        {.args = {"--workers=65"},
+         .want = "workers = '65' (--workers): expected a value from 1 to 64"},
+        {.variable = "WEIR_STRIP",
+         .value = "maybe",
+         .want = "strip = 'maybe' (WEIR_STRIP): expected on or off"},
+        {.variable = "WEIR_LOG_LEVEL",
+         .value = "loud",
          .want = "log_level = 'loud' (WEIR_LOG_LEVEL): expected one of: debug, info, warn"},
         {.args = {"--name", "Bob"}, .want = "name = 'Bob' (--name): expected lower case"},
-        {.args = {"--config", "%"}, .file = "\nworkers = 2\ndrain_timeout = 5 weeks\n",
+        {.args = {"--config", "%"},
+         .file = "\nworkers = 2\ndrain_timeout = 5 weeks\n",
          .want = "drain_timeout = '5 weeks' (%:3): expected a duration like 5s, 200ms, 1m or 2h"},
-        {.args = {"--config", "%"}, .file = "drain_timeout = 2m",
+        {.args = {"--config", "%"},
+         .file = "drain_timeout = 2m",
          .want = "drain_timeout = '2m' (%:1): expected a value from 1ms to 1m"},
-        {.args = {"--config", "%"}, .file = "max_body = 99999999999g",
+        {.args = {"--config", "%"},
+         .file = "max_body = 99999999999g",
          .want = "max_body = '99999999999g' (%:1): expected a size like 64k, 1m or 2g"},
-        {.args = {"--config", "%"}, .file = "#\nworker = 1\n",
-         .want = "%:2: 'worker': unknown setting, did you mean workers?; weir-test --help lists them all"},
-        {.args = {"--config", "%"}, .file = "workers = 1\n\nworkers = 2\n",
+        {.args = {"--config", "%"},
+         .file = "#\nworker = 1\n",
+         .want = "%:2: 'worker': unknown setting, did you mean workers?; weir-test --help lists "
+                 "them all"},
+        {.args = {"--config", "%"},
+         .file = "workers = 1\n\nworkers = 2\n",
          .want = "%:3: 'workers' is set twice, first at %:1"},
-        {.args = {"--config", "%", "--workers=3"}, .file = "workers = 1\nworkers = 2\n",
+        {.args = {"--config", "%", "--workers=3"},
+         .file = "workers = 1\nworkers = 2\n",
          .want = "%:2: 'workers' is set twice, first at %:1"},
-        {.args = {"--config", "%"}, .file = "workers\n", .want = "%:1: expected NAME = VALUE or a # comment"},
+        {.args = {"--config", "%"},
+         .file = "workers\n",
+         .want = "%:1: expected NAME = VALUE or a # comment"},
         {.args = {"--config", "/nowhere/weir.conf"},
-         .want = "cannot read /nowhere/weir.conf (from --config or WEIR_CONFIG): No such file or directory"},
+         .want = "cannot read /nowhere/weir.conf (from --config or WEIR_CONFIG): No such file or "
+                 "directory"},
     };
 
     (void)state;
@@ -223,13 +243,16 @@ static void test_units(void **state)
         bool size, ok;
         uint64_t want;
     } cases[] = {
-        {"5", false, true, 5000000},     {"5s", false, true, 5000000}, {"200ms", false, true, 200000},
-        {"1m", false, true, 60000000},   {"2h", false, true, 7200000000}, {"1D", false, true, 86400000000},
-        {"10us", false, true, 10},       {"0", false, true, 0},        {"", false, false, 0},
-        {"-1s", false, false, 0},        {"s", false, false, 0},       {"5 s", false, false, 0},
+        {"5", false, true, 5000000},     {"5s", false, true, 5000000},
+        {"200ms", false, true, 200000},  {"1m", false, true, 60000000},
+        {"2h", false, true, 7200000000}, {"1D", false, true, 86400000000},
+        {"10us", false, true, 10},       {"0", false, true, 0},
+        {"", false, false, 0},           {"-1s", false, false, 0},
+        {"s", false, false, 0},          {"5 s", false, false, 0},
         {"1.5s", false, false, 0},       {"99999999999999999d", false, false, 0},
-        {"64k", true, true, 65536},      {"1M", true, true, 1048576},  {"2g", true, true, 2147483648},
-        {"100", true, true, 100},        {"1kk", true, false, 0},      {"18446744073709551616", true, false, 0},
+        {"64k", true, true, 65536},      {"1M", true, true, 1048576},
+        {"2g", true, true, 2147483648},  {"100", true, true, 100},
+        {"1kk", true, false, 0},         {"18446744073709551616", true, false, 0},
     };
 
     (void)state;
@@ -253,26 +276,32 @@ static void test_listeners(void **state)
     } good[] = {
         {"off", 0, {{""}}},
         {"127.0.0.1:8000", 1, {{"127.0.0.1", 8000}}},
-        {" 0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl reuseport  backlog=16384", 2,
+        {" 0.0.0.0:8000 reuseport backlog=16384, 0.0.0.0:8443 http2 ssl reuseport  backlog=16384",
+         2,
          {{"0.0.0.0", 8000, .reuseport = true, .backlog = 16384},
           {"0.0.0.0", 8443, .http2 = true, .ssl = true, .reuseport = true, .backlog = 16384}}},
-        {"[::1]:0 proxy_protocol,localhost:65535 deferred bind", 2,
+        {"[::1]:0 proxy_protocol,localhost:65535 deferred bind",
+         2,
          {{"::1", 0, .proxy_protocol = true}, {"localhost", 65535}}},
     };
     static const struct {
         const char *text, *want;
     } bad[] = {
         {"8000", "'8000' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
-        {"::1:8000", "'::1:8000' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
-        {"[::1]8000", "'[::1]8000' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
+        {"::1:8000",
+         "'::1:8000' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
+        {"[::1]8000",
+         "'[::1]8000' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
         {"[]:1", "'[]:1' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
         {":80", "':80' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
-        {"a:65536", "'a:65536' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
+        {"a:65536",
+         "'a:65536' is not an address, expected ADDRESS:PORT like 0.0.0.0:8000 or [::]:8000"},
         {"", "an address is empty, expected ADDRESS:PORT or off"},
         {"a:1,", "an address is empty, expected ADDRESS:PORT or off"},
         {"a:1 backlog=0", "'backlog=0': expected backlog=N, N from 1 to 1000000"},
-        {"a:1 tls", "unknown option 'tls', expected ssl, http2, proxy_protocol, reuseport, deferred, bind "
-                    "or backlog=N"},
+        {"a:1 tls",
+         "unknown option 'tls', expected ssl, http2, proxy_protocol, reuseport, deferred, bind "
+         "or backlog=N"},
     };
 
     (void)state;
@@ -313,7 +342,8 @@ static void test_docs_name_every_setting(void **state)
     settings_print_docs(&source, &out);
     for (const struct setting *s = table; s->name; s++)
         assert_non_null(strstr(out.p, s->name));
-    assert_non_null(strstr(out.p, "| `max_body` | `--max-body SIZE` | `WEIR_MAX_BODY` | `8m` | How much. |"));
+    assert_non_null(
+        strstr(out.p, "| `max_body` | `--max-body SIZE` | `WEIR_MAX_BODY` | `8m` | How much. |"));
     sbuf_free(&out);
 }
 
