@@ -271,6 +271,7 @@ static json_t *text(const char *s)
     return v ? v : json_string("");
 }
 
+/* Copies all the way: the reader's thread frees it while ours goes on. */
 static json_t *row(const struct nodes *n, const struct node *r, uint64_t now_us)
 {
     bool behind = r->applied_version < n->head;
@@ -281,17 +282,17 @@ static json_t *row(const struct nodes *n, const struct node *r, uint64_t now_us)
     state_hash_hex(&r->applied_hash, hash);
     hash[32] = '\0'; /* as long as the reference's: zeros for an empty configuration */
     return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:O, s:{s:I}, s:[], s:I,"
-        " s:b, s:I, s:I, s:I, s:I, s:O?}",
+        "{s:s, s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:{s:I}, s:[], s:I,"
+        " s:b, s:I, s:I, s:I, s:I, s:o?}",
         "id", id, "ip", text(r->ip), "hostname", text(r->hostname), "version", text(r->version),
         "build", text(r->build), "config_hash", hash, "last_seen",
         (json_int_t)(r->seen_us / 1000000), "updated_at", (json_int_t)(r->updated_us / 1000000),
-        "sync_status", "normal", "labels", r->labels, "cert_details", "expiry_timestamp",
+        "sync_status", "normal", "labels", json_deep_copy(r->labels), "cert_details", "expiry_timestamp",
         (json_int_t)r->cert_expiry_s, "rpc_capabilities", "ttl", (json_int_t)left, "connected",
         r->session != 0, "config_version", (json_int_t)n->head, "applied_version",
         (json_int_t)r->applied_version, "behind",
         (json_int_t)(behind ? n->head - r->applied_version : 0), "compile_us",
-        (json_int_t)r->compile_us, "last_error", r->error);
+        (json_int_t)r->compile_us, "last_error", json_deep_copy(r->error));
 }
 
 json_t *nodes_list(struct nodes *n)

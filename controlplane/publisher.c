@@ -120,12 +120,12 @@ static void fill_window(struct publisher *p, struct peer *peer)
     struct transfer *t = peer->xfer;
 
     while (peer->sent < t->n && peer->sent - peer->acked < WINDOW) {
+        atomic_fetch_add_explicit(&p->stat_frames, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&p->stat_bytes, t->frames[peer->sent]->len, memory_order_relaxed);
         if (link_send(peer->link, t->frames[peer->sent]) != 0) {
             link_close(peer->link, "its send queue is full");
             return;
         }
-        atomic_fetch_add_explicit(&p->stat_frames, 1, memory_order_relaxed);
-        atomic_fetch_add_explicit(&p->stat_bytes, t->frames[peer->sent]->len, memory_order_relaxed);
         peer->sent++;
     }
 }
