@@ -1,0 +1,421 @@
+/*
+ * derive.c - what follows from several entities together, recomputed for those alone that a
+ * change can have touched.
+ *
+ *   plugins -> global chain -> chains of services and routes with plugins of their own
+ *   targets -> rounds of upstreams      certificates -> client contexts of services
+ *   routes  -> the router
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "dataplane/config/compiler.h"
+#include "dataplane/tls/tls.h"
+#include "dataplane/upstream/wrr.h"
+
+static const struct uuid nil_id;
+
+/* ---- chains ---- */
+
+struct picking {
+    const struct o_plugin **pick;
+    const struct uuid *service; /* rows for another service do not count; NULL: no matter */
+};
+
+static void pick(struct obj *o, void *arg)
+{
+    const struct picking *p = arg;
+    const struct o_plugin *row = (const struct o_plugin *)o, **best = &p->pick[row->c.order];
+
+    if (p->service && !uuid_is_nil(&row->c.def.service) &&
+        !uuid_eq(&row->c.def.service, p->service))
+        return;
+    if (!*best || row->rank < (*best)->rank ||
+        (row->rank == (*best)->rank &&
+         memcmp(&row->head.id, &(*best)->head.id, sizeof(struct uuid)) > 0))
+        *best = row;
+}
+
+static const struct obj_type chain_type = {.name = "chain"};
+
+/* Merges sets (NULL: empty) of plugins; of one name the most specific row runs. */
+static struct chain_obj *chain_new(struct compiler *c, const struct pmap *const *sets,
+                                   size_t n_sets, const struct uuid *service)
+{
+    struct picking p = {c->pick, service};
+    struct chain_obj *chain;
+    uint32_t n = 0;
+
+    memset(c->pick, 0, c->n_order * sizeof(*c->pick));
+    for (size_t i = 0; i < n_sets; i++)
+        if (sets[i])
+            pmap_each(sets[i], pick, &p);
+    for (unsigned i = 0; i < c->n_order; i++)
+        n += c->pick[i] != NULL;
+    chain = obj_new(&chain_type, sizeof(*chain) + n * sizeof(chain->v[0]));
+    chain->c.v = chain->v;
+    for (unsigned i = 0; i < c->n_order; i++) {
+        if (!c->pick[i])
+            continue;
+        chain->v[chain->c.n++] = &c->pick[i]->c;
+        chain->c.phases |= c->pick[i]->c.contract->phases;
+    }
+    return chain;
+}
+
+static const struct pmap *plugins_of(const struct roots *r, const struct uuid *owner)
+{
+    return roots_set(r, MAP_PLUGINS_OF, owner);
+}
+
+/* Of an owner of plugins: a service or a route runs a chain of its own. */
+static void owner_is_due(struct obj *o, void *arg)
+{
+    const struct set_obj *set = (const struct set_obj *)o;
+    struct build *b = arg;
+
+    if (roots_get(&b->r, MAP_SERVICES, &set->owner))
+        id_list_add(&b->services, &set->owner);
+    if (roots_get(&b->r, MAP_ROUTES, &set->owner))
+        id_list_add(&b->routes, &set->owner);
+}
+
+static void route_is_due(struct obj *o, void *arg)
+{
+    id_list_add(arg, &((struct ent_obj *)o)->id);
+}
+
+static void derive_scopes(struct build *b)
+{
+    if (b->global || !b->r.global) {
+        const struct pmap *global = plugins_of(&b->r, &nil_id);
+
+        obj_unref(b->r.global ? &b->r.global->o : NULL);
+        b->r.global = chain_new(b->compiler, &global, 1, NULL);
+    }
+    if (b->global)
+        pmap_each(&b->r.m[MAP_PLUGINS_OF], owner_is_due, b);
+    id_list_unique(&b->plugged);
+    for (size_t i = 0; i < b->plugged.n; i++) {
+        const struct pmap *routes = roots_set(&b->r, MAP_ROUTES_OF, &b->plugged.v[i]);
+
+        id_list_add(&b->services, &b->plugged.v[i]);
+        if (routes)
+            pmap_each(routes, route_is_due, &b->routes);
+    }
+}
+
+/* ---- routes ---- */
+
+static void derive_route(struct build *b, const struct uuid *id, struct router_changes *out,
+                         struct router_changes *in)
+{
+    struct o_route *was = (struct o_route *)roots_get(b->base, MAP_ROUTES, id);
+    struct o_route *is = (struct o_route *)row_own(b, ET_ROUTE, id);
+    const struct pmap *sets[3] = {plugins_of(&b->r, id)};
+
+    if (was) {
+        router_changes_add(out, was);
+        if (was->chain)
+            roots_set_remove(&b->r, MAP_ROUTES_OF, &was->c.def.service, &was->head);
+    }
+    if (!is)
+        return;
+    if (sets[0]) {
+        if (!uuid_is_nil(&is->c.def.service))
+            sets[1] = plugins_of(&b->r, &is->c.def.service);
+        sets[2] = plugins_of(&b->r, &nil_id);
+        is->chain = chain_new(b->compiler, sets, 3, &is->c.def.service);
+        is->c.chain = &is->chain->c;
+        roots_set_add(&b->r, MAP_ROUTES_OF, &is->c.def.service, &is->head);
+    }
+    router_changes_add(in, is);
+}
+
+static void derive_routes(struct build *b)
+{
+    struct router_changes out = {0}, in = {0};
+
+    id_list_unique(&b->routes);
+    for (size_t i = 0; i < b->routes.n; i++)
+        derive_route(b, &b->routes.v[i], &out, &in);
+    router_apply(&b->r.router, &out, &in);
+    router_changes_free(&out);
+    router_changes_free(&in);
+}
+
+/* ---- services ---- */
+
+static void tls_fini(struct obj *o)
+{
+    struct tls_obj *t = (struct tls_obj *)o;
+
+    SSL_CTX_free(t->ctx);
+    obj_unref(t->certificate ? &t->certificate->o : NULL);
+}
+
+static const struct obj_type tls_type = {.name = "client tls", .fini = tls_fini};
+
+static struct str tls_key_of(const struct obj *o)
+{
+    return str_n((const char *)&((const struct tls_obj *)o)->key, sizeof(struct tls_key));
+}
+
+static const struct pmap_type client_tls_map = {.key = tls_key_of, .owns = true};
+
+struct dead {
+    struct tls_obj **v;
+    size_t n;
+};
+
+static void find_dead(struct obj *o, void *arg)
+{
+    struct dead *dead = arg;
+
+    if (o->refs == 1)
+        dead->v[dead->n++] = (struct tls_obj *)o;
+}
+
+void client_tls_prune(struct compiler *c)
+{
+    struct dead dead = {0};
+
+    if (c->client_tls.n == 0)
+        return;
+    dead.v = xcalloc(c->client_tls.n, sizeof(*dead.v));
+    pmap_each(&c->client_tls, find_dead, &dead);
+    for (size_t i = 0; i < dead.n; i++) {
+        struct tls_key key = dead.v[i]->key;
+
+        pmap_del(&c->client_tls, &client_tls_map, str_n((const char *)&key, sizeof(key)));
+    }
+    free(dead.v);
+}
+
+void client_tls_drop(struct compiler *c)
+{
+    pmap_drop(&c->client_tls, &client_tls_map);
+}
+
+/* The context that s asks for: making one reads the system's authorities, so they are shared. */
+static int derive_tls(struct build *b, struct o_service *s, struct err *e)
+{
+    const struct service *def = &s->c.def;
+    struct o_certificate *cert = NULL;
+    struct tls_key key;
+    struct tls_obj *t;
+
+    if (def->ca_certificates.n) {
+        /* the system's authorities instead would let in peers that the service rules out */
+        err_set(e, ERR_NOT_FOUND, "no CA certificate '" STR_FMT "'",
+                STR_ARG(LIST_AT(def->ca_certificates, struct str, 0)));
+        return err_in(e, "ca_certificates.1");
+    }
+    if (!uuid_is_nil(&def->client_certificate)) {
+        cert = (struct o_certificate *)roots_get(&b->r, MAP_CERTIFICATES, &def->client_certificate);
+        if (!cert) {
+            err_set(e, ERR_NOT_FOUND, "no such certificate");
+            return err_in(e, "client_certificate");
+        }
+    }
+    memset(&key, 0, sizeof(key));
+    key.certificate = cert ? &cert->head : NULL;
+    key.depth = def->tls_verify_depth;
+    key.protocol = def->protocol;
+    key.verify = def->tls_verify;
+    t = (struct tls_obj *)pmap_get(&b->compiler->client_tls, &client_tls_map,
+                                   str_n((const char *)&key, sizeof(key)));
+    if (!t) {
+        SSL_CTX *ctx = tls_client_ctx(def, cert ? &cert->def : NULL, NULL, 0, e);
+
+        if (!ctx)
+            return -1;
+        t = obj_new(&tls_type, sizeof(*t));
+        t->ctx = ctx;
+        t->key = key;
+        t->certificate = cert ? &cert->head : NULL;
+        obj_ref(cert ? &cert->head.o : NULL);
+        pmap_put(&b->compiler->client_tls, &client_tls_map, &t->o);
+    } else {
+        obj_ref(&t->o);
+    }
+    s->tls = t;
+    s->c.tls_ctx = t->ctx;
+    return 0;
+}
+
+static int derive_service(struct build *b, const struct uuid *id, struct err *e)
+{
+    struct o_service *s = (struct o_service *)row_own(b, ET_SERVICE, id);
+    const struct pmap *sets[2];
+
+    if (!s)
+        return 0;
+    sets[0] = plugins_of(&b->r, id);
+    sets[1] = plugins_of(&b->r, &nil_id);
+    if (sets[0]) {
+        s->chain = chain_new(b->compiler, sets, 2, NULL);
+        s->c.chain = &s->chain->c;
+    }
+    return s->c.tls ? derive_tls(b, s, e) : 0;
+}
+
+static int derive_services(struct build *b, struct err *e)
+{
+    char where[32 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
+
+    id_list_unique(&b->services);
+    for (size_t i = 0; i < b->services.n; i++) {
+        if (derive_service(b, &b->services.v[i], e) == 0)
+            continue;
+        uuid_format(&b->services.v[i], id);
+        snprintf(where, sizeof(where), "services.%s", id);
+        return err_in(e, where);
+    }
+    return 0;
+}
+
+/* ---- consumers ---- */
+
+static int plugin_cmp(const void *a, const void *b)
+{
+    const struct o_plugin *x = *(const struct o_plugin *const *)a,
+                          *y = *(const struct o_plugin *const *)b;
+
+    if (x->c.order != y->c.order)
+        return x->c.order < y->c.order ? -1 : 1;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return memcmp(&y->head.id, &x->head.id, sizeof(struct uuid));
+}
+
+struct members {
+    struct obj **v;
+    size_t n;
+};
+
+static void gather(struct obj *o, void *arg)
+{
+    struct members *m = arg;
+
+    m->v[m->n++] = o;
+}
+
+/* All of a set, sorted; the caller frees v. */
+static struct members members_sorted(const struct pmap *set, int (*cmp)(const void *, const void *))
+{
+    struct members m = {.v = xcalloc(set ? set->n + 1 : 1, sizeof(*m.v))};
+
+    if (set)
+        pmap_each(set, gather, &m);
+    qsort(m.v, m.n, sizeof(*m.v), cmp);
+    return m;
+}
+
+static const struct obj_type plugin_list_type = {.name = "plugins"};
+
+static void derive_consumer(struct build *b, const struct uuid *id)
+{
+    struct o_consumer *c = (struct o_consumer *)row_own(b, ET_CONSUMER, id);
+    const struct pmap *set = c ? plugins_of(&b->r, id) : NULL;
+    struct members m;
+
+    if (!set)
+        return;
+    m = members_sorted(set, plugin_cmp);
+    c->plugins = obj_new(&plugin_list_type, sizeof(*c->plugins) + m.n * sizeof(c->plugins->v[0]));
+    for (size_t i = 0; i < m.n; i++)
+        c->plugins->v[i] = &((struct o_plugin *)m.v[i])->c;
+    c->c.plugins = c->plugins->v;
+    c->c.n_plugins = c->plugins->n = (uint32_t)m.n;
+    free(m.v);
+}
+
+/* ---- upstreams ---- */
+
+static void target_list_fini(struct obj *o)
+{
+    struct target_list *t = (struct target_list *)o;
+
+    if (t->wheel)
+        mem_free(t->wheel);
+}
+
+static const struct obj_type target_list_type = {.name = "targets", .fini = target_list_fini};
+
+/* Oldest first, so that a new target comes last. */
+static int target_cmp(const void *a, const void *b)
+{
+    const struct o_target *x = *(const struct o_target *const *)a,
+                          *y = *(const struct o_target *const *)b;
+
+    if (x->def.created_at != y->def.created_at)
+        return x->def.created_at < y->def.created_at ? -1 : 1;
+    return memcmp(&x->head.id, &y->head.id, sizeof(struct uuid));
+}
+
+static void make_round(struct target_list *t)
+{
+    uint32_t *weights = xcalloc(t->n + 1u, sizeof(*weights));
+
+    for (uint32_t i = 0; i < t->n; i++)
+        weights[i] = t->v[i].weight;
+    t->wheel = mem_alloc(WRR_ROOM(t->n) * sizeof(*t->wheel));
+    t->n_wheel = wrr_order(weights, t->n, t->wheel);
+    free(weights);
+    if (t->n_wheel) {
+        t->wheel = mem_realloc(t->wheel, t->n_wheel * sizeof(*t->wheel));
+        return;
+    }
+    mem_free(t->wheel);
+    t->wheel = NULL;
+}
+
+static int derive_upstream(struct build *b, const struct uuid *id, struct err *e)
+{
+    struct o_upstream *u = (struct o_upstream *)row_own(b, ET_UPSTREAM, id);
+    struct target_list *t;
+    struct members m;
+
+    if (!u)
+        return 0;
+    m = members_sorted(roots_set(&b->r, MAP_TARGETS_OF, id), target_cmp);
+    if (m.n > UINT16_MAX) {
+        free(m.v);
+        return err_set(e, ERR_LIMIT, "%zu targets, expected at most %u", m.n, UINT16_MAX);
+    }
+    t = obj_new(&target_list_type, sizeof(*t) + m.n * sizeof(t->v[0]));
+    t->n = (uint32_t)m.n;
+    for (uint32_t i = 0; i < t->n; i++)
+        t->v[i] = ((struct o_target *)m.v[i])->c;
+    free(m.v);
+    make_round(t);
+    u->targets = t;
+    u->c.targets = t->v;
+    u->c.n_targets = t->n;
+    u->c.wheel = t->wheel;
+    u->c.n_wheel = t->n_wheel;
+    return 0;
+}
+
+int derive(struct build *b, struct err *e)
+{
+    char where[32 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
+
+    derive_scopes(b);
+    if (derive_services(b, e) != 0)
+        return -1;
+    derive_routes(b);
+    id_list_unique(&b->consumers);
+    for (size_t i = 0; i < b->consumers.n; i++)
+        derive_consumer(b, &b->consumers.v[i]);
+    id_list_unique(&b->upstreams);
+    for (size_t i = 0; i < b->upstreams.n; i++) {
+        if (derive_upstream(b, &b->upstreams.v[i], e) == 0)
+            continue;
+        uuid_format(&b->upstreams.v[i], id);
+        snprintf(where, sizeof(where), "upstreams.%s", id);
+        return err_in(e, where);
+    }
+    return 0;
+}

@@ -1,0 +1,179 @@
+/* rows.c - see rows.h: decoding, and records in and out; kinds.c has the types. */
+#include "dataplane/config/rows.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- ids ---- */
+
+void id_list_add(struct id_list *l, const struct uuid *id)
+{
+    if (l->n == l->cap) {
+        l->cap = size_max(16, l->cap * 2);
+        l->v = xrealloc(l->v, l->cap * sizeof(*l->v));
+    }
+    l->v[l->n++] = *id;
+}
+
+static int id_cmp(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct uuid));
+}
+
+void id_list_unique(struct id_list *l)
+{
+    size_t n = 0;
+
+    if (l->n)
+        qsort(l->v, l->n, sizeof(*l->v), id_cmp);
+    for (size_t i = 0; i < l->n; i++)
+        if (i == 0 || !uuid_eq(&l->v[i], &l->v[n - 1]))
+            l->v[n++] = l->v[i];
+    l->n = n;
+}
+
+/* ---- decoding ---- */
+
+static void block_fini(struct obj *o)
+{
+    struct block *b = (struct block *)o;
+
+    if (!b->overflow)
+        return;
+    mem_note(-(int64_t)b->overflow->used_bytes);
+    arena_fini(b->overflow);
+    mem_free(b->overflow);
+}
+
+static const struct obj_type block_type = {.name = "block", .fini = block_fini};
+
+/*
+ * Decodes body into out, which it zeroes before. Twice: the first time tells how large the
+ * lists are, so that lists and body then fit one block without waste.
+ */
+static struct block *decode(struct compiler *c, const struct entity *ent, struct str body,
+                            void *out, struct err *e)
+{
+    struct arena a;
+    struct block *b;
+    size_t size, lists;
+    char *scratch = compiler_scratch(c, &size);
+    int rc;
+
+    memset(out, 0, ent->struct_size);
+    arena_init_in(&a, scratch, size, 0);
+    rc = record_decode(ent, body, &a, out, e);
+    lists = a.chunk ? a.used_bytes : a.at ? (size_t)(a.at - scratch) : 0;
+    arena_fini(&a);
+    if (rc != 0)
+        return NULL;
+
+    b = obj_new(&block_type, sizeof(*b) + lists + body.len);
+    b->body = b->mem + lists;
+    b->body_len = body.len;
+    if (body.len)
+        memcpy(b->body, body.p, body.len);
+    memset(out, 0, ent->struct_size);
+    arena_init_in(&a, b->mem, lists, 0);
+    rc = record_decode(ent, str_n(b->body, body.len), &a, out, e);
+    if (a.chunk) {
+        b->overflow = mem_alloc(sizeof(a));
+        *b->overflow = a;
+        mem_note((int64_t)a.used_bytes);
+    }
+    if (rc != 0) {
+        obj_unref(&b->o);
+        return NULL;
+    }
+    return b;
+}
+
+/* ---- records ---- */
+
+const struct row_kind *row_kind_of(uint8_t type)
+{
+    for (size_t i = 0; i < n_row_kinds; i++)
+        if (row_kinds[i].type == type)
+            return &row_kinds[i];
+    return NULL;
+}
+
+/* old (NULL: none) gives way to now (NULL: none). Takes the reference on now. */
+static void change(struct build *b, const struct row_kind *kind, struct ent_obj *old,
+                   struct ent_obj *now)
+{
+    const struct pmap_type *type = &map_types[kind->map];
+
+    if (kind->index)
+        kind->index(b, old, now);
+    if (now) {
+        pmap_put(&b->r.m[kind->map], type, &now->o);
+        obj_unref(&now->o);
+    } else if (old) {
+        pmap_del(&b->r.m[kind->map], type, uuid_key(&old->id));
+    }
+}
+
+static int put(struct build *b, const struct row_kind *kind, const struct record *r,
+               struct ent_obj **now_out, struct err *e)
+{
+    struct ent_obj *o = obj_new(&kind->obj_type, kind->size);
+    int rc;
+
+    o->id = r->key;
+    o->block = decode(b->compiler, kind->ent, r->body, (char *)o + kind->def, e);
+    if (!o->block) {
+        obj_unref(&o->o);
+        return -1;
+    }
+    memcpy((char *)o + kind->def, &r->key,
+           sizeof(r->key)); /* every entity's struct begins with its id */
+    rc = kind->complete ? kind->complete(b->compiler, o, e) : 0;
+    if (rc != 0) {
+        obj_unref(&o->o);
+        return rc < 0 ? -1 : 0;
+    }
+    *now_out = o;
+    return 0;
+}
+
+int row_apply(struct build *b, const struct record *r, struct err *e)
+{
+    const struct row_kind *kind = row_kind_of(r->type);
+    struct ent_obj *old, *now = NULL;
+    char where[64 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
+
+    uuid_format(&r->key, id);
+    if (!kind) {
+        err_set(e, ERR_INVALID, "entity type %u is not known to this data plane", r->type);
+        return err_in(e, id);
+    }
+    old = roots_get(&b->r, kind->map, &r->key);
+    if (r->op == REC_PUT && put(b, kind, r, &now, e) != 0) {
+        snprintf(where, sizeof(where), "%s.%s", kind->ent->name, id);
+        return err_in(e, where);
+    }
+    if (!old && !now)
+        return 0;
+    if (kind->touch)
+        kind->touch(b, old, now);
+    change(b, kind, old, now);
+    return 0;
+}
+
+struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id)
+{
+    const struct row_kind *kind = row_kind_of(type);
+    struct ent_obj *old = roots_get(&b->r, kind->map, id), *copy;
+
+    if (!old || roots_get(b->base, kind->map, id) != old)
+        return old;
+    copy = obj_new(&kind->obj_type, kind->size);
+    memcpy((char *)copy + sizeof(struct obj), (char *)old + sizeof(struct obj),
+           kind->size - sizeof(struct obj));
+    obj_ref(&copy->block->o);
+    if (kind->copied)
+        kind->copied(copy);
+    change(b, kind, old, copy);
+    return copy;
+}
