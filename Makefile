@@ -75,11 +75,16 @@ $(B)/weirctl: $(B)/obj/admin-api/cli/main.o $(CLI_LIBS)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_cli)
 
+# An archive is made anew when one of its objects changes, comes or goes: the list is a file.
 define room_rule
-$(call lib,$(1)): $(OBJ_$(1)) $(if $(filter proto,$(1)),$(OBJ_GEN))
-	@mkdir -p $$(@D); rm -f $$@
-	$(Q)$(AR) rcs $$@ $$^
+$(B)/lib/$(1).list: FORCE
+	@mkdir -p $$(@D); echo $(OBJ_$(1)) | cmp -s - $$@ || echo $(OBJ_$(1)) > $$@
+
+$(call lib,$(1)): $(OBJ_$(1)) $(if $(filter proto,$(1)),$(OBJ_GEN)) $(B)/lib/$(1).list
+	@rm -f $$@
+	$(Q)$(AR) rcs $$@ $$(filter %.o,$$^)
 endef
+FORCE:
 $(foreach r,$(ROOMS),$(eval $(call room_rule,$(r))))
 
 $(B)/obj/%.o: %.c | $(GEN)
@@ -214,8 +219,8 @@ docs: all ## the pages that are printed from the tables
 	$(Q)$(B)/weirctl reference --proto > proto/entities.proto
 	$(Q)$(B)/weirctl reference > common/REFERENCE.md
 
-new-plugin: ## NAME=my-plugin: contract, behaviour, test and list line of a new plugin
-	$(Q)tests/tools/new-plugin.sh "$(NAME)"
+new-plugin: ## NAME=my-plugin [PRIORITY=n]: contract, behaviour, test and list line of a new plugin
+	$(Q)tests/tools/new-plugin.sh "$(NAME)" $(PRIORITY)
 
 conformance: all ## CASES=DIR RUNNER=conform.py: the recorded cases against a fresh gateway
 	$(Q)WEIR_BUILD=$(B) $(PYTHON) tests/tools/conformance.py $(ARGS)
@@ -232,7 +237,7 @@ help: ## this list
 clean: ## removes build/
 	rm -rf build
 
-.PHONY: all asan bench check check-blackbox check-unit clean conformance deps docs format fuzz \
+.PHONY: FORCE all asan bench check check-blackbox check-unit clean conformance deps docs format fuzz \
 	headers help install layers lint new-plugin run test tsan
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -26,6 +26,25 @@ void decl_errors_add(struct decl_errors *errs, size_t line, const char *path, co
     errs->v[errs->n++] = (struct decl_error){.line = line, .text = sbuf_take(&b)};
 }
 
+/*
+ * The value of key in a mapping whose keys are asked for in its order: the search starts
+ * behind the last one found, so that a hundred thousand wrong members cost no more than that.
+ */
+static const struct node *member(const struct node *map, const char *key, size_t *from)
+{
+    size_t n = map && map->kind == NODE_MAP ? map->n : 0;
+
+    for (size_t k = 0; k < n; k++) {
+        size_t i = (*from + k) % n;
+
+        if (str_eq(map->pairs[i].key, str_of(key))) {
+            *from = i + 1;
+            return map->pairs[i].value;
+        }
+    }
+    return NULL;
+}
+
 static void add_member(struct decl_errors *errs, const struct node *child, size_t line,
                        const char *path, const char *step, const json_t *fields)
 {
@@ -41,7 +60,7 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
 {
     const char *key;
     json_t *value;
-    size_t i;
+    size_t i, from = 0;
 
     if (json_is_string(fields)) {
         decl_errors_add(errs, line, path, json_string_value(fields));
@@ -56,8 +75,9 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
     } else {
         json_object_foreach((json_t *)(intptr_t)fields, key, value)
         {
-            if (strcmp(key, "@entity") != 0) {
-                add_member(errs, node_get(node, str_of(key)), line, path, key, value);
+            /* no array: a client's own member of that name */
+            if (strcmp(key, "@entity") != 0 || !json_is_array(value)) {
+                add_member(errs, member(node, key, &from), line, path, key, value);
                 continue;
             }
             for (i = 0; i < json_array_size(value); i++)

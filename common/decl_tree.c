@@ -16,6 +16,7 @@
 #define DEPTH_MAX 64
 #define NODES_MAX 5000000u
 #define TEXT_MAX  (512u << 20)
+#define NODE_TEXT 100 /* so many bytes of text count as one more node: aliases repeat them */
 
 /* ---- text to events ---- */
 
@@ -100,13 +101,27 @@ static int scalar_is_plain(struct builder *b, bool *plain_out)
                   "unknown tag '%.100s', expected !!str, !!int, !!float, !!bool or !!null", tag);
 }
 
-/* Accounts for a child; refuses trees that would not fit once aliases are followed. */
-static int count_child(struct builder *b, struct node *n, const struct node *child, unsigned depth,
-                       yaml_mark_t at)
+/* What a text adds to the size of its node. */
+static uint32_t text_size(struct str text)
+{
+    return (uint32_t)(text.len / NODE_TEXT);
+}
+
+/* Refuses trees that would not fit once aliases are followed. */
+static int add_size(struct builder *b, struct node *n, const struct node *child, yaml_mark_t at)
 {
     if (n->size + (uint64_t)child->size > NODES_MAX)
         return refuse(b, at, "more than %u values, counting what aliases repeat", NODES_MAX);
     n->size += child->size;
+    return 0;
+}
+
+/* Accounts for a child. */
+static int count_child(struct builder *b, struct node *n, const struct node *child, unsigned depth,
+                       yaml_mark_t at)
+{
+    if (add_size(b, n, child, at) != 0)
+        return -1;
     if (depth + 1 + child->height > DEPTH_MAX)
         return refuse(b, at, "nested more than %u levels deep", DEPTH_MAX);
     if (child->height >= n->height)
@@ -120,6 +135,7 @@ static int build_scalar(struct builder *b, struct node *n)
 {
     if (scalar_is_plain(b, &n->plain) != 0 || take_text(b, &n->text) != 0)
         return -1;
+    n->size += text_size(n->text);
     return 0;
 }
 
@@ -213,9 +229,9 @@ static int merge_from(struct builder *b, struct node *n, const struct node *from
         if (to->n >= MERGED_KEYS_MAX)
             return refuse(b, at, "<<: expected at most %d keys in the whole mapping",
                           MERGED_KEYS_MAX);
-        if (n->size + (uint64_t)from->pairs[i].value->size > NODES_MAX)
-            return refuse(b, at, "more than %u values, counting what aliases repeat", NODES_MAX);
-        n->size += from->pairs[i].value->size;
+        n->size += text_size(from->pairs[i].key);
+        if (add_size(b, n, from->pairs[i].value, at) != 0)
+            return -1;
         if (!list_has(to, from->pairs[i].key))
             pair_add(to, &from->pairs[i]);
     }
@@ -258,6 +274,7 @@ static int build_pair(struct builder *b, unsigned depth, struct node *n, struct 
     p->plain_key = b->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (take_text(b, &p->key) != 0 || next_event(b) != 0 || build(b, depth + 1, &p->value) != 0)
         return -1;
+    n->size += text_size(p->key);
     return count_child(b, n, p->value, depth, at);
 }
 

@@ -93,6 +93,17 @@ static const char *doc_text(const json_t *doc, const char *name)
     return json_string_value(json_object_get(doc, name));
 }
 
+/* Ids are compared as texts: text in lower case when it is one, else as it is (maybe NULL). */
+static const char *id_text(const char *text, char buf[UUID_TEXT_LEN + 1])
+{
+    struct uuid id;
+
+    if (!text || !uuid_parse(str_of(text), &id))
+        return text;
+    uuid_format(&id, buf);
+    return buf;
+}
+
 static const struct ref *item_ref(const struct item *it, const struct field *f)
 {
     const struct ref *ref = it->refs;
@@ -373,6 +384,7 @@ static void walk_children(struct reader *r, size_t at)
 static void walk_item(struct reader *r, struct item it)
 {
     json_t *defaults = json_object_get(r->defaults, it.ent->singular);
+    char buf[UUID_TEXT_LEN + 1];
     size_t at;
 
     it.doc = json_object();
@@ -388,8 +400,11 @@ static void walk_item(struct reader *r, struct item it)
     if (!json_object_get(it.doc, "id") || json_is_null(json_object_get(it.doc, "id")))
         make_id(r, &it);
     it.id = doc_text(it.doc, "id");
-    if (it.id)
+    if (it.id) {
+        json_object_set_new(it.doc, "id", json_string(id_text(it.id, buf)));
+        it.id = doc_text(it.doc, "id");
         index_item(r, &it);
+    }
     at = add_item(r, &it);
     walk_children(r, at);
 }
@@ -523,7 +538,8 @@ static void settle_refs(struct reader *r, struct item *it)
         set_foreign(it, it->parent_field, r->items[it->parent].id);
     for (const struct ref *ref = it->refs; ref; ref = ref->next) {
         const char *target = ref->field->reference;
-        const char *id = ref->text;
+        char buf[UUID_TEXT_LEN + 1];
+        const char *id = id_text(ref->text, buf);
 
         if (ref->field == it->parent_field)
             continue; /* the entity around it counts; what is written shapes the id alone */

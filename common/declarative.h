@@ -53,8 +53,4 @@ int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs)
 /* Appends the bytes of a file ("-": standard input), at most 512 MiB. */
 int decl_load_text(const char *path, struct sbuf *out, struct err *e) WEIR_MUSTCHECK;
 
-/* Entities as records (proto/record.h), parents before children, with their state hash. */
-struct state_hash;
-int decl_records(const struct decl *d, struct sbuf *out, struct state_hash *hash_out, struct err *e) WEIR_MUSTCHECK;
-
 #endif

@@ -6,6 +6,7 @@
 
 #define DEPTH_MAX 16   /* names in one argument's path */
 #define INDEX_MAX 1000 /* as many as there may be arguments */
+#define HOLES_MAX 10000 /* positions that the lists of one form leave open */
 
 /* One step of "a.b[c][1][]": a name, a position, or the end of a list. */
 struct step {
@@ -97,6 +98,18 @@ static json_t *child_of(json_t *at, const struct step *s, json_t *child)
     return child_of_list(at, s->index, child);
 }
 
+/* Positions may come in any order, but a short form must not make long lists of nothing. */
+static int count_holes(const json_t *at, const struct step *s, size_t *holes, struct err *e)
+{
+    size_t n = json_array_size(at);
+
+    if (!s->name.p && s->index > n + 1)
+        *holes += s->index - n - 1;
+    if (*holes > HOLES_MAX)
+        return err_set(e, ERR_LIMIT, "expected at most %d open positions in lists", HOLES_MAX);
+    return 0;
+}
+
 static bool fits(const json_t *node, const struct step *s)
 {
     return s->name.p ? json_is_object(node) : json_is_array(node);
@@ -120,7 +133,7 @@ static void put_leaf(json_t *at, const struct step *s, json_t *value)
     }
 }
 
-static int put_arg(json_t *root, const struct form_arg *arg, struct err *e)
+static int put_arg(json_t *root, const struct form_arg *arg, size_t *holes, struct err *e)
 {
     struct step steps[DEPTH_MAX];
     json_t *at = root, *value;
@@ -133,14 +146,18 @@ static int put_arg(json_t *root, const struct form_arg *arg, struct err *e)
         return arg->name.len ? err_set(e, ERR_INVALID, "expected names without NUL bytes") : 0;
     if (split_name(arg->name, steps, &n, e) != 0)
         return -1;
-    value = json_stringn(arg->value.len ? arg->value.p : "", arg->value.len);
     for (size_t i = 0; i + 1 < n; i++) {
         json_t *next = child_of(at, &steps[i], NULL);
 
+        if (count_holes(at, &steps[i], holes, e) != 0)
+            return -1;
         if (!next || !fits(next, &steps[i + 1]))
             next = child_of(at, &steps[i], steps[i + 1].name.p ? json_object() : json_array());
         at = next;
     }
+    if (count_holes(at, &steps[n - 1], holes, e) != 0)
+        return -1;
+    value = json_stringn(arg->value.len ? arg->value.p : "", arg->value.len);
     put_leaf(at, &steps[n - 1], value);
     return 0;
 }
@@ -240,10 +257,11 @@ json_t *form_decode(const struct entity *ent, const struct form_arg *args, size_
 {
     static const struct field ttl = {.type = FT_INTEGER};
     json_t *doc = json_object(), *value;
+    size_t holes = 0;
     struct shape t;
 
     for (size_t i = 0; i < n; i++) {
-        if (put_arg(doc, &args[i], e) != 0) {
+        if (put_arg(doc, &args[i], &holes, e) != 0) {
             json_decref(doc);
             return NULL;
         }

@@ -171,9 +171,11 @@ static int write_pem(const char *path, const struct pair *p, bool key, struct er
     ok = key ? PEM_write_PrivateKey(f, p->key, NULL, NULL, 0, NULL, NULL)
              : PEM_write_X509(f, p->cert);
     ok = ok && fflush(f) == 0 && fsync(fd) == 0;
-    if (fclose(f) != 0 || !ok)
-        return err_sys(e, "cannot write '%s'", path);
-    return 0;
+    if (fclose(f) == 0 && ok)
+        return 0;
+    err_sys(e, "cannot write '%s'", path);
+    unlink(path); /* half a file would be in the way of the next try */
+    return -1;
 }
 
 static int write_pair(const char *dir, const char *name, const struct pair *p, struct err *e)

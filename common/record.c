@@ -206,6 +206,13 @@ struct item {
     struct str bytes; /* WIRE_BYTES */
 };
 
+static struct reader reader_of(struct str bytes, struct err *e)
+{
+    const unsigned char *p = (const unsigned char *)(bytes.p ? bytes.p : "");
+
+    return (struct reader){p, p + bytes.len, e};
+}
+
 static int bad(struct err *e, const char *what)
 {
     return err_set(e, ERR_INVALID, "record: %s", what);
@@ -470,8 +477,7 @@ static size_t count_run(const struct reader *r, unsigned num)
 static int decode_packed(struct decoder *d, const struct field *f, struct str bytes,
                          struct list *list)
 {
-    struct reader r = {(const unsigned char *)bytes.p, (const unsigned char *)bytes.p + bytes.len,
-                       d->e};
+    struct reader r = reader_of(bytes, d->e);
     struct item it = {.wire = wire_of(f->elem)};
     size_t size = elem_size(f->elem), n = 0;
     char *at;
@@ -534,8 +540,7 @@ static int decode_run(struct decoder *d, const struct field *f, unsigned num, st
 static int decode_entry(struct decoder *d, const struct field *f, struct str bytes,
                         struct map_entry *entry)
 {
-    struct reader r = {(const unsigned char *)bytes.p, (const unsigned char *)bytes.p + bytes.len,
-                       d->e};
+    struct reader r = reader_of(bytes, d->e);
     struct item it;
     int got;
 
@@ -582,8 +587,7 @@ static int decode_map(struct decoder *d, const struct field *f, struct reader *r
 /* Nesting is that of the tables, which is finite: the bytes cannot make it deeper. */
 static int decode_fields(struct decoder *d, const struct field *fields, struct str body, char *out)
 {
-    struct reader r = {(const unsigned char *)body.p, (const unsigned char *)body.p + body.len,
-                       d->e};
+    struct reader r = reader_of(body, d->e);
     struct item it;
     size_t n = 0;
     int got;

@@ -45,6 +45,18 @@ static json_t *without_duplicates(json_t *list)
     return out;
 }
 
+/* Ids are compared as texts: all in lower case. */
+static json_t *uuid_json(json_t *value)
+{
+    char text[UUID_TEXT_LEN + 1];
+    struct uuid id;
+
+    if (!uuid_parse(str_n(json_string_value(value), json_string_length(value)), &id))
+        return json_incref(value); /* refused by the validation */
+    uuid_format(&id, text);
+    return json_string(text);
+}
+
 static void fill_value(const struct field *f, json_t *value, bool insert, json_t *errors);
 
 /* A new reference: value itself, or what stands for it. */
@@ -52,6 +64,8 @@ static json_t *normal_value(const struct field *f, json_t *value)
 {
     bool empty_object = json_is_object(value) && json_object_size(value) == 0;
 
+    if ((f->flags & FF_UUID) && json_is_string(value))
+        return uuid_json(value);
     switch (f->type) {
     case FT_INTEGER:
     case FT_NUMBER:

@@ -7,10 +7,14 @@
 
 void errors_add_entity(json_t *errors, const char *text)
 {
-    json_t *list = json_object_get(errors, ENTITY_KEY);
+    json_t *there = json_object_get(errors, ENTITY_KEY), *list = there;
 
-    if (!list)
-        json_object_set_new(errors, ENTITY_KEY, list = json_array());
+    if (!json_is_array(there)) {
+        list = json_array();
+        if (there) /* the document has a member of that name, which is wrong in itself */
+            json_array_append(list, there);
+        json_object_set_new(errors, ENTITY_KEY, list);
+    }
     json_array_append_new(list, json_text(text));
 }
 
@@ -236,8 +240,10 @@ char *violations_message(const struct violations *v)
     json_array_foreach(json_object_get(v->fields, ENTITY_KEY), i, item)
         add_line(&l, NULL, NULL, item);
     for (i = 0; i < n; i++) {
-        if (strcmp(names[i], ENTITY_KEY) != 0)
-            add_field(&l, names[i], json_object_get(v->fields, names[i]));
+        json_t *value = json_object_get(v->fields, names[i]);
+
+        if (strcmp(names[i], ENTITY_KEY) != 0 || !json_is_array(value))
+            add_field(&l, names[i], value);
     }
     free(names);
     if (l.n == 1)

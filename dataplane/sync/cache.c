@@ -36,12 +36,14 @@ struct cache {
     bool has_full;
     struct sbuf full, batch;
     struct cache_state full_state;
+    uint64_t put_version; /* of the newest of it */
     bool wants_full;
 
     /* what is on disk */
     bool has_base;
     unsigned char base[SUM];
     uint64_t base_bytes, journal_bytes;
+    uint64_t saved_version;
 };
 
 /* ---- bytes ---- */
@@ -194,7 +196,7 @@ static void write_out(struct cache *c)
     struct sbuf full = c->full, batch = c->batch;
     struct cache_state state = c->full_state;
     bool has_full = c->has_full, ok = true;
-    uint64_t at = c->journal_bytes;
+    uint64_t at = c->journal_bytes, version = c->put_version;
     unsigned char base[SUM];
     struct err e = {0};
 
@@ -220,7 +222,9 @@ static void write_out(struct cache *c)
         c->base_bytes = full.len;
     }
     c->journal_bytes = at;
-    if (!ok) { /* the journal would have a gap from here on: begin anew */
+    if (ok) {
+        c->saved_version = version;
+    } else { /* the journal would have a gap from here on: begin anew */
         c->has_base = c->has_full;
         c->wants_full = !c->has_full;
         sbuf_clear(&c->batch);
@@ -265,6 +269,7 @@ void cache_put_full(struct cache *c, const struct cache_state *state, struct sbu
     sbuf_clear(&c->batch); /* older than this */
     c->full = *list;
     c->full_state = *state;
+    c->put_version = state->version;
     c->has_full = true;
     c->wants_full = false;
     pthread_cond_signal(&c->wake);
@@ -282,6 +287,7 @@ void cache_put_delta(struct cache *c, const struct cache_state *state, uint64_t 
         c->wants_full = true; /* nothing on disk to append to */
     } else {
         append_entry(&c->batch, state, from, list);
+        c->put_version = state->version;
         whole = c->has_full ? c->full.len : c->base_bytes;
         since = c->batch.len + (c->has_full ? 0 : c->journal_bytes);
         if (since > JOURNAL_MIN && since > whole / 2)
@@ -299,6 +305,16 @@ bool cache_wants_full(struct cache *c)
     wants = c->wants_full;
     pthread_mutex_unlock(&c->lock);
     return wants;
+}
+
+uint64_t cache_saved_version(struct cache *c)
+{
+    uint64_t version;
+
+    pthread_mutex_lock(&c->lock);
+    version = c->saved_version;
+    pthread_mutex_unlock(&c->lock);
+    return version;
 }
 
 void cache_flush(struct cache *c)
@@ -458,6 +474,7 @@ int cache_load(struct cache *c, struct cache_state *out, struct records **record
     c->has_base = true;
     c->base_bytes = len;
     c->journal_bytes = replay(c, out, r);
+    c->saved_version = out->version;
     pthread_mutex_unlock(&c->lock);
     free(p);
     *records_out = r;

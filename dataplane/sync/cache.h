@@ -45,6 +45,9 @@ void cache_put_delta(struct cache *c, const struct cache_state *state, uint64_t 
 /* The journal has grown large: cache_put_full is welcome. */
 bool cache_wants_full(struct cache *c);
 
+/* The version that a restart would find on disk; 0: none. Any thread. */
+uint64_t cache_saved_version(struct cache *c);
+
 /* Waits until all that was put is on disk: tests. */
 void cache_flush(struct cache *c);
 

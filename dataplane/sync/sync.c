@@ -98,6 +98,13 @@ static void note_applied(struct sync *s, bool full, bool from_cache)
     pthread_mutex_unlock(&s->lock);
 }
 
+static void note_failure(struct sync *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->state.failed_attempts++;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void note_contact(struct sync *s, bool connected)
 {
     pthread_mutex_lock(&s->lock);
@@ -114,6 +121,7 @@ void sync_state(struct sync *s, struct sync_state *out)
     pthread_mutex_lock(&s->lock);
     *out = s->state;
     pthread_mutex_unlock(&s->lock);
+    out->saved_version = s->cache ? cache_saved_version(s->cache) : 0;
 }
 
 void sync_report_active(struct sync *s, uint64_t version, uint32_t compile_us)
@@ -449,6 +457,7 @@ static void dial(struct sync *s)
     s->welcomed = false;
     if (link_dial(s->hub, s->urls[s->url], s->identity, &s->link, &e) != 0) {
         note_error(s, err_text(&e));
+        note_failure(s);
         s->attempts++;
         s->url = (s->url + 1) % s->n_urls;
         schedule_redial(s, backoff_ms(s));
@@ -471,6 +480,15 @@ static int check_welcome(struct sync *s, const Weir__Welcome *w, struct err *e)
         return err_set(e, ERR_PEER, "its epoch is %llu, ours is %llu already",
                        (unsigned long long)s->their_epoch, (unsigned long long)s->held.epoch);
     return 0;
+}
+
+/* An empty control plane has nothing to send; that its configuration is empty is news all the same. */
+static void begin_empty(struct sync *s)
+{
+    struct err e = {0};
+
+    if (s->sink.apply(s->sink.arg, true, STR(""), 0, &e) != 0)
+        note_error(s, err_text(&e));
 }
 
 static void on_welcome(struct sync *s, const Weir__Welcome *w)
@@ -497,10 +515,13 @@ static void on_welcome(struct sync *s, const Weir__Welcome *w)
     pthread_mutex_lock(&s->lock);
     s->state.head_version = w->head_version;
     s->state.last_error[0] = '\0';
+    s->state.failed_attempts = 0;
     s->reported |= s->state.active_version != 0; /* the control plane may have forgotten */
     s->report_version = s->state.active_version;
     pthread_mutex_unlock(&s->lock);
     note_contact(s, true);
+    if (!s->have && w->head_version == 0)
+        begin_empty(s);
     LOG(LOG_NOTICE, "sync_connected", "url=%s have=%llu head=%llu", s->urls[s->url],
         (unsigned long long)s->held.version, (unsigned long long)w->head_version);
 }
@@ -554,8 +575,10 @@ static void on_closed(struct sync *s)
     s->leave_us = 0;
     if (s->redial_us)
         return; /* drained: the time is set */
-    if (!was_good)
+    if (!was_good) {
+        note_failure(s);
         s->url = (s->url + 1) % s->n_urls; /* else the last good one first */
+    }
     schedule_redial(s, backoff_ms(s));
     s->attempts++;
 }

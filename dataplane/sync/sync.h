@@ -53,7 +53,9 @@ struct sync_state {
     uint64_t active_version;    /* as reported by the workers */
     struct state_hash hash;
     uint64_t head_version;      /* newest the control plane told of */
+    uint64_t saved_version;     /* what a restart would find on disk; 0: nothing */
     uint64_t deltas, fulls, rejected, reconnects;
+    uint64_t failed_attempts;   /* since the last welcome */
     uint64_t last_contact_us;   /* wall clock; 0: never */
     char last_error[512];       /* "" when the last thing went well */
 };

@@ -127,7 +127,7 @@ def test_without_a_certificate_of_the_cluster_there_is_nothing(tmp_path):
         # it must have tried, and failed, and still know nothing
         weir.wait_until(lambda: stranger.status()["control_plane"]["failed_attempts"] >= 2, "two attempts")
         assert not stranger.ready()
-        assert stranger.get("/a").status == 404
+        assert stranger.get("/a").status == 503
         assert len(c.cp.nodes()) == 1
         stranger.stop()
         # a control plane's certificate does not make a data plane
@@ -136,7 +136,7 @@ def test_without_a_certificate_of_the_cluster_there_is_nothing(tmp_path):
         shutil.copy(f"{c.certs}/ca.crt", f"{foreign}/ca.crt")
         stranger.start()
         weir.wait_until(lambda: stranger.status()["control_plane"]["failed_attempts"] >= 2, "two attempts")
-        assert stranger.get("/a").status == 404
+        assert stranger.get("/a").status == 503
         stranger.stop()
         # bare TCP, TLS without a certificate, and noise: all closed, and the port lives on
         for greeting in (b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\xff\xff" + bytes(200)):

@@ -1,6 +1,6 @@
 /* A declarative document, from bytes to compiled records: any input ends in entities or errors. */
 #include "common/declarative.h"
-#include "proto/record.h"
+#include "proto/records_of.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct err e;
 
         /* what was accepted must encode; only a body over the record's bound may not */
-        if (decl_records(&decl, &records, &hash, &e) != 0)
+        if (records_of_entities(decl.entities, &records, &hash, &e) != 0)
             WEIR_ASSERT(e.code == ERR_LIMIT);
         sbuf_free(&records);
     } else {

@@ -7,12 +7,12 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 bad=0
 
-# room  allowed prefixes
+# room, then the prefixes its files may include; main.c wires and may see all
 may() {
     room=$1
     shift
     pattern=$(printf '|^%s' "$@" | cut -c2-)
-    for file in $(find "$room" -name '*.[ch]'); do
+    for file in $(find "$room" -name '*.[ch]' ! -name main.c); do
         grep -Hno '^#include "[^"]*"' "$file" | sed 's/#include "//; s/"$//' | while IFS=: read -r name line path; do
             echo "$path" | grep -qE "$pattern" || echo "$name:$line: $room may not include $path"
         done
@@ -28,7 +28,7 @@ only() {
 out=$(
     may common common/
     may proto proto/ common/
-    may controlplane controlplane/ proto/ common/ admin-api/admin.h
+    may controlplane controlplane/ proto/ common/
     may admin-api admin-api/ controlplane/ common/ proto/record.h
     may dataplane dataplane/ proto/ common/
     for file in dataplane/plugins/*.c; do

@@ -1,7 +1,5 @@
-/* decl_records.c - a declarative configuration as the records a control plane would push. */
-#include "common/declarative.h"
-
-#include "proto/record.h"
+/* records_of.c - see records_of.h. */
+#include "proto/records_of.h"
 
 static int append_entity(const struct entity *ent, const char *id, const json_t *doc,
                          struct sbuf *out, struct state_hash *hash, struct err *e)
@@ -26,14 +24,15 @@ static int append_entity(const struct entity *ent, const char *id, const json_t 
     return rc;
 }
 
-int decl_records(const struct decl *d, struct sbuf *out, struct state_hash *hash_out, struct err *e)
+int records_of_entities(const json_t *by_kind, struct sbuf *out, struct state_hash *hash_out,
+                        struct err *e)
 {
     const char *id;
     json_t *doc;
 
     *hash_out = (struct state_hash){{0}};
     for (size_t i = 0; entities[i]; i++) {
-        json_t *list = json_object_get(d->entities, entities[i]->name);
+        json_t *list = json_object_get(by_kind, entities[i]->name);
 
         json_object_foreach(list, id, doc)
         {
