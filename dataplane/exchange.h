@@ -15,6 +15,7 @@
 #include "dataplane/msg.h"
 
 struct worker;
+struct plugin_timer;
 struct xio; /* engine-private side: client connection, upstream attempt, body streams */
 
 enum verdict {
@@ -23,14 +24,18 @@ enum verdict {
     V_WAIT,   /* something will call plugin_resume() (or the exchange is aborted) */
 };
 
-/* Where the chain of plugins stands: plugin_chain.c alone writes it. */
+/* Where the chain of plugins stands: plugin_chain.c alone writes it. Starts as zeros. */
+struct chain_state;
 struct chain_run {
-    const struct chain *chain;   /* merged; with the consumer's plugins once one is known */
+    const struct chain *chain;      /* merged; with the consumer's plugins once one is known */
     enum phase phase;
-    uint32_t next;               /* index of the plugin to call next in this phase */
+    uint32_t next;                  /* index of the plugin to call next in this phase */
+    const struct c_plugin *current; /* being called, or NULL */
     const struct c_plugin *waiting; /* it said V_WAIT, or NULL */
-    void *scratch[1];            /* opaque; see plugin_chain.c */
-    bool merged_consumer;
+    bool resumed;                   /* plugin_resume came for the current wait */
+    bool consumer_changed;          /* merge before the next plugin */
+    bool no_memory;                 /* a setter met the arena's cap: 500 after this callback */
+    struct chain_state *state;      /* scratch and the like: made when first needed */
 };
 
 /* Times of one exchange, mono_us; 0: did not happen. */
@@ -53,6 +58,9 @@ struct exchange {
     struct str client_ip;        /* text; the direct peer, or the real one behind a trusted proxy */
     struct str peer_ip;          /* the direct peer */
     uint16_t peer_port, local_port;
+    struct str local_ip;         /* the address the client reached */
+    uint64_t connection;         /* number of the client's connection since the start */
+    uint32_t connection_requests; /* this request is the n-th on it, from 1 */
     bool tls;                    /* the client's connection */
     bool peer_trusted;           /* in trusted_ips */
     struct str sni;
@@ -105,5 +113,22 @@ void chain_log(struct exchange *x);
 
 /* A waiting plugin is ready: the engine goes on with chain_go_on at a quiet point. */
 void exchange_resume(struct exchange *x);
+
+/* ---- what plugin_api.c asks of the engine ---- */
+
+/*
+ * The whole request body for plugin_body. V_NEXT: *body_out is it, kept in memory and sent
+ * upstream from there. V_WAIT: the engine reads on and calls plugin_resume(x) once when the
+ * body is complete or broken. V_ANSWER: it is larger than max; 413 has been made.
+ */
+enum verdict exchange_body(struct exchange *x, size_t max, struct str *body_out);
+/* What goes upstream instead (arena memory); Content-Length follows. */
+void exchange_body_set(struct exchange *x, struct str body);
+
+unsigned exchange_worker(const struct exchange *x); /* 0 .. n_workers - 1 */
+
+/* Calls plugin_resume(x) after us, unless cancelled; ends with the exchange. NULL: no memory. */
+struct plugin_timer *exchange_timer(struct exchange *x, uint64_t us);
+void exchange_timer_cancel(struct plugin_timer *t);
 
 #endif

@@ -38,7 +38,10 @@
     X(HDR_X_FORWARDED_PORT, "X-Forwarded-Port")                                                    \
     X(HDR_X_FORWARDED_PREFIX, "X-Forwarded-Prefix")                                                \
     X(HDR_X_FORWARDED_PROTO, "X-Forwarded-Proto")                                                  \
+    X(HDR_X_KONG_PROXY_LATENCY, "X-Kong-Proxy-Latency")                                            \
     X(HDR_X_KONG_REQUEST_ID, "X-Kong-Request-Id")                                                  \
+    X(HDR_X_KONG_RESPONSE_LATENCY, "X-Kong-Response-Latency")                                      \
+    X(HDR_X_KONG_UPSTREAM_LATENCY, "X-Kong-Upstream-Latency")                                      \
     X(HDR_X_REAL_IP, "X-Real-IP")
 
 enum header_id {
@@ -74,6 +77,9 @@ struct header *headers_find_id(const struct headers *hs, enum header_id id);
 
 /* Keep name and value, which must live as long as the arena. False at the arena's cap. */
 bool headers_add(struct headers *hs, struct arena *a, struct str name, struct str value) WEIR_MUSTCHECK;
+/* As headers_add for a name whose id is known. */
+bool headers_add_as(struct headers *hs, struct arena *a, enum header_id id, struct str name,
+                    struct str value) WEIR_MUSTCHECK;
 bool headers_set(struct headers *hs, struct arena *a, struct str name, struct str value) WEIR_MUSTCHECK; /* replaces all of that name */
 void headers_remove(struct headers *hs, struct str name);
 void headers_remove_id(struct headers *hs, enum header_id id);

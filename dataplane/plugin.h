@@ -28,6 +28,7 @@
 #include "common/arena.h"
 #include "common/plugins/contract.h"
 #include "dataplane/exchange.h"
+#include "dataplane/observe/metrics.h"
 
 struct plugin_ops {
     const struct plugin_contract *contract;
@@ -53,6 +54,9 @@ struct plugin_ops {
     void (*on_abort)(struct exchange *x, const void *conf);
 };
 
+/* The data plane's node id, text; "" before it is known. */
+struct str plugin_node_id(void);
+
 /* The row's prepared data, in any callback. */
 void *plugin_prepared(struct exchange *x);
 const struct c_plugin *plugin_self(struct exchange *x);
@@ -69,12 +73,17 @@ struct str plugin_printf(struct exchange *x, const char *fmt, ...) WEIR_PRINTF(2
 /* ---- the request ---- */
 struct str plugin_header(struct exchange *x, struct str name); /* first value; p NULL: none */
 unsigned plugin_header_count(struct exchange *x, struct str name);
+/* Setting and adding: memory that runs out ends the request with 500 after the callback. */
 void plugin_header_set(struct exchange *x, struct str name, struct str value);
 void plugin_header_add(struct exchange *x, struct str name, struct str value);
 void plugin_header_remove(struct exchange *x, struct str name);
 /* Decoded query arguments of that name: how many; the first one in *first_out. */
 unsigned plugin_query(struct exchange *x, struct str name, struct str *first_out);
 void plugin_query_remove(struct exchange *x, struct str name);
+/* The same for any form-encoded text (a query, a body): to read, and without that name. */
+unsigned plugin_form(struct exchange *x, struct str form, struct str name, struct str *first_out);
+struct str plugin_form_without(struct exchange *x, struct str form, struct str name);
+struct str plugin_decoded(struct exchange *x, struct str encoded); /* one name or value of it */
 const char *plugin_scheme(struct exchange *x);     /* "http", "https": forwarded if trusted */
 struct str plugin_forwarded_host(struct exchange *x);
 uint16_t plugin_forwarded_port(struct exchange *x);
@@ -87,7 +96,11 @@ enum verdict plugin_body(struct exchange *x, size_t max, struct str *body_out);
 /* Replaces the body read by plugin_body. */
 void plugin_body_set(struct exchange *x, struct str body);
 
-/* ---- the response ---- */
+/*
+ * ---- the response ----
+ * In rewrite and access there is none yet: what is set there is kept and goes on whatever
+ * response is made in the end, before the header filters see it.
+ */
 struct str plugin_resp_header(struct exchange *x, struct str name);
 void plugin_resp_header_set(struct exchange *x, struct str name, struct str value);
 void plugin_resp_header_add(struct exchange *x, struct str name, struct str value);
@@ -99,6 +112,8 @@ enum verdict plugin_answer(struct exchange *x, unsigned status, const char *cont
 /* {"message": text} without request id, as the reference's exit with a table. */
 enum verdict plugin_answer_message(struct exchange *x, unsigned status, struct str message);
 
+enum verdict plugin_answer_json(struct exchange *x, unsigned status, const json_t *json); /* borrows json */
+
 /* ---- who asks ---- */
 /* Sets the consumer and credential and the X-Consumer-... headers for the upstream. */
 void plugin_authenticated(struct exchange *x, const struct c_consumer *consumer,
@@ -107,7 +122,11 @@ void plugin_authenticated(struct exchange *x, const struct c_consumer *consumer,
 bool plugin_anonymous(struct exchange *x, struct str consumer);
 
 /* ---- waiting ---- */
-/* Exactly once per V_WAIT, from the exchange's own worker. */
+/*
+ * Exactly once per V_WAIT, from the exchange's own worker; before V_WAIT is returned is fine
+ * too. The callback that said V_WAIT is then called again: it finds in its scratch how far it
+ * was. plugin_body and plugin_after do the resuming themselves.
+ */
 void plugin_resume(struct exchange *x);
 struct plugin_timer;
 /* Calls plugin_resume after us. The timer ends with the exchange. */

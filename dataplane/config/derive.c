@@ -205,7 +205,7 @@ static int derive_tls(struct build *b, struct o_service *s, struct err *e)
     struct tls_key key;
     struct tls_obj *t;
 
-    if (def->ca_certificates.n) {
+    if (def->ca_certificates.n && def->enabled && def->tls_verify == 1) {
         /* the system's authorities instead would let in peers that the service rules out */
         err_set(e, ERR_NOT_FOUND, "no CA certificate '" STR_FMT "'",
                 STR_ARG(LIST_AT(def->ca_certificates, struct str, 0)));

@@ -224,11 +224,11 @@ static void write_out(struct cache *c)
     c->journal_bytes = at;
     if (ok) {
         c->saved_version = version;
-    } else { /* the journal would have a gap from here on: begin anew */
-        c->has_base = c->has_full;
-        c->wants_full = !c->has_full;
+    } else if (!c->has_full) { /* the journal would have a gap from here on: begin anew */
+        c->has_base = false;
+        c->wants_full = true;
         sbuf_clear(&c->batch);
-    }
+    } /* else what has come since begins anew by itself */
     sbuf_free(&full);
     sbuf_free(&batch);
     c->busy = false;

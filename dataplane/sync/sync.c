@@ -21,6 +21,7 @@
 #define WAIT_MS       5000u /* on a control plane that is older than we are, if there are others */
 #define ACK_EVERY     4u    /* pieces; the control plane's window is 8 */
 #define TRANSFER_MAX  (4ull << 30)
+#define SAVE_MS       5000u /* between two attempts to get on disk what is not there */
 #define RECENT        64u   /* applied versions whose hash a late report may need */
 
 enum transfer_kind { NO_TRANSFER, FULL, DELTA };
@@ -48,7 +49,8 @@ struct sync {
     struct link *link;
     bool welcomed;
     unsigned attempts;
-    uint64_t redial_us, status_us, leave_us; /* mono; 0: none */
+    unsigned beat_ms; /* agreed on with the control plane */
+    uint64_t redial_us, status_us, leave_us, save_us; /* mono; 0: none */
     struct records *records;
     bool have, in_doubt; /* in_doubt: our state did not lead where a delta should */
     struct cache_state held;       /* what records hold */
@@ -148,6 +150,7 @@ static void send_hello(struct sync *s)
     weir__hello__init(&h);
     h.protocol = PROTOCOL;
     h.node_id = frame_bytes(s->opt.node_id.b, 16);
+    h.heartbeat_ms = s->opt.heartbeat_ms;
     h.hostname = host;
     h.version = version;
     h.build = build;
@@ -494,7 +497,6 @@ static void begin_empty(struct sync *s)
 static void on_welcome(struct sync *s, const Weir__Welcome *w)
 {
     struct err e = {0};
-    unsigned beat = s->opt.heartbeat_ms;
 
     if (check_welcome(s, w, &e) != 0) {
         LOG_LIMITED(LOG_ERROR, "sync_control_plane_refused", "url=%s error=\"%s\"",
@@ -503,12 +505,10 @@ static void on_welcome(struct sync *s, const Weir__Welcome *w)
         link_close(s->link, "%s", err_text(&e));
         return;
     }
-    if (w->heartbeat_ms >= 20 && w->heartbeat_ms < beat)
-        beat = w->heartbeat_ms;
-    link_hub_set_heartbeat(s->hub, beat);
+    s->beat_ms = link_agree_heartbeat(s->link, w->heartbeat_ms);
     s->welcomed = true;
     s->attempts = 0;
-    s->status_us = clock_mono_us() + beat * 1000ull;
+    s->status_us = clock_mono_us() + s->beat_ms * 1000ull;
     s->leave_us = w->mode == WEIR__MODE__MODE_WAIT && s->n_urls > 1
                       ? clock_mono_us() + WAIT_MS * 1000ull
                       : 0;
@@ -535,7 +535,7 @@ static void on_drain(struct sync *s, const Weir__Drain *d)
     if (s->n_urls > 1)
         s->url = (s->url + 1) % s->n_urls;
     schedule_redial(s, rand_below(within + 1));
-    link_close(s->link, "the control plane asked us to leave");
+    link_close(s->link, "the control plane asked us to leave: %s", d->reason);
 }
 
 static void on_frame(struct sync *s, const Weir__Frame *f)
@@ -608,7 +608,11 @@ static void *sync_main(void *arg)
         if (s->welcomed && now >= s->status_us) {
             send_status(s);
             note_contact(s, true);
-            s->status_us = now + s->opt.heartbeat_ms * 1000ull;
+            s->status_us = now + s->beat_ms * 1000ull;
+        }
+        if (s->have && now >= s->save_us) { /* the disk may have been full */
+            keep_in_cache(s);
+            s->save_us = now + SAVE_MS * 1000ull;
         }
         if (s->link && s->leave_us && now >= s->leave_us) {
             s->leave_us = 0;

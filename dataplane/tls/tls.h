@@ -22,4 +22,19 @@ SSL_CTX *tls_server_ctx(struct str cert, struct str key, struct str cert_alt, st
 SSL_CTX *tls_client_ctx(const struct service *s, const struct certificate *client, const struct str *ca_pems,
                         size_t n_ca_pems, struct err *e);
 
+/* ---- the engine's part ---- */
+
+struct uconn;
+struct worker;
+
+/*
+ * The context of ssl listeners, for names that no certificate entity has: from PEM files, or
+ * with a self-signed certificate made now when the paths are "". NULL with e.
+ */
+SSL_CTX *tls_default_ctx(const char *cert_file, const char *key_file, struct err *e);
+
+/* The two sides of a connection on fd. NULL: OpenSSL has no memory. */
+SSL *tls_accept(SSL_CTX *ctx, int fd, struct worker *w);
+SSL *tls_connect(SSL_CTX *ctx, int fd, struct uconn *u, const char *sni, SSL_SESSION *session);
+
 #endif

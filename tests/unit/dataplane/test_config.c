@@ -639,8 +639,8 @@ static void test_refusals_change_nothing(void **state)
          "'00000000-0000-4000-8000-000000000001'}}",
          ".client_certificate"},
         {"services",
-         "{'protocol': 'https', 'host': 'h', 'port': 1, 'ca_certificates': "
-         "['00000000-0000-4000-8000-000000000001']}",
+         "{'protocol': 'https', 'host': 'h', 'port': 1, 'enabled': true, 'tls_verify': true, "
+         "'ca_certificates': ['00000000-0000-4000-8000-000000000001']}",
          ".ca_certificates.1"},
     };
     struct sbuf records = {0}, before = {0};

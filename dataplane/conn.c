@@ -1,0 +1,368 @@
+/* conn.c - see conn.h. */
+#include "dataplane/conn.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "dataplane/listener.h"
+#include "dataplane/observe/metrics.h"
+#include "dataplane/tls/tls.h"
+#include "dataplane/xio.h"
+
+#define SPARE_CONNS   4096u
+#define HANDSHAKE_US  30000000u
+#define LINGER_US     2000000u
+#define LINGER_BYTES  (256u * 1024u)
+
+static const char *const reason_words[] = {
+#define X(id, word) [id] = word,
+    CLOSE_REASONS(X)
+#undef X
+};
+
+/* ---- events ---- */
+
+void conn_want_read(struct conn *c, bool want)
+{
+    if (want != c->reading) {
+        c->reading = want;
+        if (want)
+            event_add(&c->ev_read, NULL);
+        else
+            event_del(&c->ev_read);
+    }
+    /* what TLS has read ahead makes no socket readable */
+    if (want && c->io.ssl && !c->handshaking && c->io.ops->pending(&c->io))
+        event_active(&c->ev_read, EV_READ, 0);
+}
+
+void conn_want_write(struct conn *c, bool want)
+{
+    if (want == c->writing)
+        return;
+    c->writing = want;
+    if (want)
+        event_add(&c->ev_write, NULL);
+    else
+        event_del(&c->ev_write);
+}
+
+void conn_wait(struct conn *c, enum conn_wait wait, uint64_t us)
+{
+    c->wait = (uint8_t)wait;
+    timer_set(&c->w->wheel, &c->timer, worker_now(c->w) + us);
+}
+
+ssize_t conn_read(struct conn *c)
+{
+    size_t room;
+    ssize_t n;
+
+    if (!c->rbuf) {
+        c->rbuf = buf_take(&c->w->bufs, BUF_32K);
+        c->at = 0;
+    }
+    if (c->xio && c->rbuf->len == c->rbuf->cap && !exchange_room(c->xio)) {
+        conn_want_read(c, false);
+        return IO_AGAIN;
+    }
+    room = c->rbuf->cap - c->rbuf->len;
+    n = c->io.ops->read(&c->io, c->rbuf->data + c->rbuf->len, room);
+    if (n > 0) {
+        c->rbuf->len += (uint32_t)n;
+        return n;
+    }
+    if (n == 0)
+        c->eof = true;
+    if (!c->xio)
+        buf_give(&c->w->bufs, &c->rbuf);
+    return n;
+}
+
+/* ---- the end ---- */
+
+static void linger_on(struct conn *c)
+{
+    char waste[16384];
+    ssize_t n = c->io.ops->read(&c->io, waste, sizeof(waste));
+
+    if (n == IO_AGAIN)
+        return;
+    if (n > 0 && (c->lingered += (uint32_t)n) < LINGER_BYTES)
+        return;
+    conn_kill(c, CLOSE_DONE);
+}
+
+/*
+ * The client may still be sending: closing now would make its system throw our answer away
+ * (RFC 9112 section 9.6). So our side is closed, and what comes is read for a while.
+ */
+static void linger(struct conn *c)
+{
+    c->io.ops->shutdown(&c->io);
+    c->lingering = true;
+    buf_give(&c->w->bufs, &c->rbuf);
+    conn_want_write(c, false);
+    conn_wait(c, WAIT_LINGER, LINGER_US);
+    conn_want_read(c, true);
+}
+
+void conn_kill(struct conn *c, enum close_reason why)
+{
+    struct xio *io = c->xio;
+
+    if (c->dead)
+        return;
+    c->dead = true;
+    LOG(LOG_DEBUG, "client_close", "connection=%llu reason=%s requests=%u", (unsigned long long)c->number,
+        reason_words[why], c->requests);
+    conn_want_write(c, false);
+    conn_want_read(c, false);
+    event_del(&c->ev_read); /* it may be active without being registered */
+    timer_unlink(&c->timer);
+    c->io.ops->close(&c->io);
+    *c->prev = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    c->w->n_conns--;
+    metric_add(M_CONNECTIONS, -1);
+    c->next = c->w->dead_conns;
+    c->w->dead_conns = c;
+    if (io)
+        exchange_client_gone(io);
+}
+
+void conns_reap(struct worker *w)
+{
+    struct conn *c;
+
+    while ((c = w->dead_conns)) {
+        w->dead_conns = c->next;
+        WEIR_ASSERT(!c->xio);
+        buf_give(&w->bufs, &c->rbuf);
+        if (w->n_spare_conns < SPARE_CONNS) {
+            c->next = w->spare_conns;
+            w->spare_conns = c;
+            w->n_spare_conns++;
+        } else {
+            free(c);
+        }
+    }
+}
+
+void conns_drain(struct worker *w)
+{
+    struct conn *c, *next;
+
+    for (c = w->conns; c; c = next) {
+        next = c->next;
+        if (!c->xio && !c->lingering)
+            conn_kill(c, CLOSE_DRAIN);
+    }
+}
+
+void conns_fini(struct worker *w)
+{
+    struct conn *c;
+
+    while (w->conns)
+        conn_kill(w->conns, CLOSE_DRAIN);
+    uconns_reap(w);
+    conns_reap(w);
+    while ((c = w->spare_conns)) {
+        w->spare_conns = c->next;
+        free(c);
+    }
+}
+
+struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
+{
+    bool more = c->rbuf && c->at < c->rbuf->len;
+
+    if (c->dead)
+        return NULL;
+    if (!keep_alive || c->w->draining || (c->eof && !more)) {
+        if (!c->eof && (unread || more))
+            linger(c);
+        else
+            conn_kill(c, c->eof ? CLOSE_CLIENT : CLOSE_DONE);
+        return NULL;
+    }
+    conn_want_write(c, false);
+    if (more) { /* pipelined */
+        memmove(c->rbuf->data, c->rbuf->data + c->at, c->rbuf->len - c->at);
+        c->rbuf->len -= c->at;
+        c->at = 0;
+        conn_want_read(c, !c->eof);
+        return exchange_begin(c);
+    }
+    buf_give(&c->w->bufs, &c->rbuf);
+    conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
+    conn_want_read(c, true);
+    return NULL;
+}
+
+/* ---- callbacks ---- */
+
+static void handshake(struct conn *c)
+{
+    int rc = c->io.ops->handshake(&c->io);
+
+    switch (rc) {
+    case 0:
+        c->handshaking = false;
+        conn_want_write(c, false);
+        conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
+        conn_want_read(c, true);
+        break;
+    case IO_AGAIN: conn_want_write(c, false); break;
+    case IO_AGAIN_WRITE: conn_want_write(c, true); break;
+    default: conn_kill(c, CLOSE_HANDSHAKE); break;
+    }
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+    ssize_t n;
+
+    (void)fd;
+    (void)what;
+    if (unlikely(c->dead))
+        return;
+    if (unlikely(c->handshaking)) {
+        handshake(c);
+        return;
+    }
+    if (unlikely(c->lingering)) {
+        linger_on(c);
+        return;
+    }
+    if (unlikely(!c->reading))
+        return; /* made active for bytes that TLS holds, and stopped since */
+    n = conn_read(c);
+    if (n == IO_AGAIN)
+        return;
+    if (n == IO_ERROR || (n == 0 && !c->xio)) {
+        conn_kill(c, c->xio ? CLOSE_CLIENT_ABORT : CLOSE_CLIENT);
+        return;
+    }
+    if (n == 0)
+        conn_want_read(c, false);
+    exchange_run(c->xio ? c->xio : exchange_begin(c));
+    if (!c->dead && c->reading)
+        conn_want_read(c, true);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+    struct conn *c = arg;
+
+    (void)fd;
+    (void)what;
+    if (c->dead)
+        return;
+    conn_want_write(c, false);
+    if (c->handshaking)
+        handshake(c);
+    else if (c->xio)
+        exchange_run(c->xio);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+
+    if (c->xio)
+        exchange_client_timeout(c->xio);
+    else
+        conn_kill(c, c->wait == WAIT_IDLE ? CLOSE_IDLE : c->wait == WAIT_LINGER ? CLOSE_DONE : CLOSE_TIMEOUT);
+}
+
+/* ---- the beginning ---- */
+
+static void note_address(const struct sockaddr *sa, char text[46], unsigned char mapped[16], uint16_t *port)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    memset(mapped, 0, 16);
+    if (sa->sa_family == AF_INET) {
+        memcpy(&v4, sa, sizeof(v4));
+        mapped[10] = mapped[11] = 0xff;
+        memcpy(mapped + 12, &v4.sin_addr, 4);
+        inet_ntop(AF_INET, &v4.sin_addr, text, 46);
+        *port = ntohs(v4.sin_port);
+    } else {
+        memcpy(&v6, sa, sizeof(v6));
+        memcpy(mapped, &v6.sin6_addr, 16);
+        inet_ntop(AF_INET6, &v6.sin6_addr, text, 46);
+        *port = ntohs(v6.sin6_port);
+    }
+}
+
+/* Only a wildcard listener has to ask where the client arrived. */
+static void note_local(struct conn *c, const struct listener *l)
+{
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in6 v6;
+    } addr;
+    socklen_t len = sizeof(addr);
+    unsigned char mapped[16];
+    uint16_t port;
+
+    c->local_port = l->port;
+    if (strcmp(l->addr->host, "0.0.0.0") != 0 && strcmp(l->addr->host, "::") != 0) {
+        memcpy(c->local_ip, l->addr->host, size_min(strlen(l->addr->host) + 1, sizeof(c->local_ip) - 1));
+        return;
+    }
+    if (getsockname(c->io.fd, &addr.sa, &len) == 0)
+        note_address(&addr.sa, c->local_ip, mapped, &port);
+}
+
+void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
+{
+    static _Atomic uint64_t numbers;
+    struct worker *w = l->w;
+    struct conn *c = w->spare_conns;
+
+    if (c) {
+        w->spare_conns = c->next;
+        w->n_spare_conns--;
+    } else {
+        c = xmalloc(sizeof(*c));
+    }
+    memset(c, 0, sizeof(*c));
+    c->w = w;
+    c->io = (struct io){.ops = &io_plain, .fd = fd};
+    c->timer.fn = on_timer;
+    c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
+    note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
+    c->peer_trusted = dp_trusts(w->set, c->peer_addr);
+    note_local(c, l);
+    event_assign(&c->ev_read, w->base, fd, EV_READ | EV_PERSIST, on_read, c);
+    event_assign(&c->ev_write, w->base, fd, EV_WRITE | EV_PERSIST, on_write, c);
+    c->prev = &w->conns;
+    c->next = w->conns;
+    if (c->next)
+        c->next->prev = &c->next;
+    w->conns = c;
+    w->n_conns++;
+    metric_add(M_CONNECTIONS_TOTAL, 1);
+    metric_add(M_CONNECTIONS, 1);
+    if (l->tls) {
+        c->io.ops = &io_tls;
+        c->io.ssl = tls_accept(l->tls, fd, w);
+        c->handshaking = true;
+        if (!c->io.ssl) {
+            c->io.ops = &io_plain;
+            conn_kill(c, CLOSE_HANDSHAKE);
+            return;
+        }
+    }
+    conn_wait(c, l->tls ? WAIT_HANDSHAKE : WAIT_IDLE, l->tls ? HANDSHAKE_US : w->set->client_idle_timeout_us);
+    conn_want_read(c, true);
+}

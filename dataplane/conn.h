@@ -1,0 +1,84 @@
+/*
+ * conn.h - a client's connection. While it is idle it holds no buffer and no exchange; its
+ * read event stays registered for its whole life, except while reading really has to stop.
+ */
+#ifndef DATAPLANE_CONN_H
+#define DATAPLANE_CONN_H
+
+#include "dataplane/io.h"
+#include "dataplane/worker.h"
+
+/* why a connection was closed; the word is what the log says */
+#define CLOSE_REASONS(X)                                                                           \
+    X(CLOSE_DONE, "done")                     /* after an answer that said so */                   \
+    X(CLOSE_CLIENT, "client_closed")                                                               \
+    X(CLOSE_CLIENT_ABORT, "client_aborted")   /* while it was being served */                      \
+    X(CLOSE_IDLE, "idle_timeout")                                                                  \
+    X(CLOSE_TIMEOUT, "client_timeout")                                                             \
+    X(CLOSE_HANDSHAKE, "tls_handshake")                                                            \
+    X(CLOSE_UPSTREAM_CUT, "upstream_cut")     /* a response that could not be completed */         \
+    X(CLOSE_DRAIN, "drain")
+
+enum close_reason {
+#define X(id, word) id,
+    CLOSE_REASONS(X)
+#undef X
+};
+
+enum conn_wait { WAIT_IDLE, WAIT_HANDSHAKE, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+
+struct conn {
+    struct worker *w;
+    struct conn *next, **prev; /* all of the worker's; next alone on the dead and spare lists */
+    struct io io;
+    struct event ev_read, ev_write;
+    struct timer timer;
+    struct buf *rbuf;          /* bytes read; NULL while idle */
+    uint32_t at;               /* in rbuf: what is not parsed yet */
+    struct xio *xio;           /* NULL while idle */
+    uint64_t number;
+    uint32_t requests;
+    uint16_t peer_port, local_port;
+    char peer_ip[46], local_ip[46];
+    unsigned char peer_addr[16];
+    uint8_t wait;              /* enum conn_wait: what the timer means */
+    bool reading, writing;     /* events that are registered */
+    bool peer_trusted, handshaking, eof, dead, lingering;
+    uint32_t lingered;         /* bytes thrown away */
+};
+
+/* A new connection on fd, which it owns. */
+void conn_open(struct listener *l, int fd, const struct sockaddr *peer);
+
+/* Closes at once; the memory goes at the quiet point. Ends its exchange. */
+void conn_kill(struct conn *c, enum close_reason why);
+
+/*
+ * The exchange is over and has been taken off c. unread: its request has not been read to
+ * the end. Returns the next exchange when its bytes are there already.
+ */
+struct xio *conn_next(struct conn *c, bool keep_alive, bool unread);
+
+/* Waits at most us for what `wait` says. */
+void conn_wait(struct conn *c, enum conn_wait wait, uint64_t us);
+static inline void conn_wait_over(struct conn *c)
+{
+    timer_clear(&c->timer);
+}
+
+/* Registers or removes events. */
+void conn_want_read(struct conn *c, bool want);
+void conn_want_write(struct conn *c, bool want);
+
+/*
+ * Reads once into rbuf. >0 bytes, 0 the client sends no more (c->eof), IO_AGAIN nothing
+ * there or no room, IO_ERROR.
+ */
+ssize_t conn_read(struct conn *c);
+
+void conns_reap(struct worker *w);
+/* Connections without a request are closed, the others after their answer. */
+void conns_drain(struct worker *w);
+void conns_fini(struct worker *w);
+
+#endif

@@ -1,0 +1,287 @@
+/*
+ * exchange_down.c - the states of an exchange while the response goes to the client.
+ */
+#include "common/log.h"
+#include "dataplane/exchange_priv.h"
+#include "dataplane/observe/metrics.h"
+#include "dataplane/plugin.h"
+
+/* ---- RESPOND ---- */
+
+/* 1: all written, 0: the client has to make room, -1: it is gone. */
+int down_flush(struct xio *io)
+{
+    struct conn *c = io->c;
+    size_t n;
+    int rc = outq_write(&io->down, &c->io, &n);
+
+    io->x.bytes_out += n;
+    if (rc == 0)
+        return 1;
+    if (rc < 0 || !outq_keep(&io->down, &io->x.arena)) {
+        conn_kill(c, CLOSE_CLIENT_ABORT);
+        return -1;
+    }
+    if (n || c->wait != WAIT_WRITE || !c->timer.due_us)
+        conn_wait(c, WAIT_WRITE, io->w->set->client_write_timeout_us);
+    conn_want_write(c, true);
+    return 0;
+}
+
+/* The next piece of the response's body. 1: there is one, 0: more has to come, -1: it is cut. */
+static int take_piece(struct xio *io, struct str *piece)
+{
+    struct uconn *u = io->u;
+    char *at = u->buf->data + u->at;
+    size_t raw = u->buf->len - u->at, used = raw, made = raw;
+
+    *piece = STR("");
+    switch (io->resp_framing) {
+    case RESP_LENGTH:
+        used = made = size_min(raw, io->resp_left);
+        io->resp_left -= used;
+        io->resp_done = io->resp_left == 0;
+        break;
+    case RESP_CHUNKED:
+        switch (chunk_decode(&io->resp_chunks, at, raw, at, &used, &made)) {
+        case CHUNK_DONE: io->resp_done = true; break;
+        case CHUNK_MORE: break;
+        case CHUNK_BAD: return -1;
+        }
+        break;
+    case RESP_CLOSE:
+        io->resp_done = u->eof && !u->broken;
+        break;
+    case RESP_NONE: WEIR_UNREACHABLE("response without framing");
+    }
+    u->at += (uint32_t)used;
+    *piece = str_n(at, made);
+    if (made || io->resp_done)
+        return 1;
+    return u->eof ? -1 : 0;
+}
+
+/* Queues a piece of body for the client. False: more than Content-Length promised. */
+bool down_queue_piece(struct xio *io, struct str piece, bool last)
+{
+    if (io->head_only)
+        piece = STR("");
+    if (io->filter_body && !io->head_only)
+        chain_body_filter(&io->x, &piece, last);
+    if (io->down_length_known && !io->head_only) {
+        if (piece.len > io->down_left)
+            return false;
+        io->down_left -= piece.len;
+        if (last && io->down_left)
+            return false;
+    }
+    if (piece.len)
+        outq_add_body(&io->down, io->down_chunk, piece, io->down_chunked);
+    if (last) {
+        if (io->down_chunked)
+            outq_add(&io->down, "0\r\n\r\n", 5);
+        io->down_ended = true;
+    }
+    return true;
+}
+
+static bool has_body_filter(const struct exchange *x)
+{
+    return x->run.chain && x->run.chain->phases & PH_BIT(PH_BODY_FILTER);
+}
+
+bool down_queue_head(struct xio *io)
+{
+    struct exchange *x = &io->x;
+    size_t n;
+
+    if (io->w->draining)
+        io->keep_alive = false;
+    if (x->config) {
+        chain_header_filter(x);
+        io->filter_body = has_body_filter(x);
+    }
+    if (x->answered && io->filter_body && x->req.method_id != M_HEAD) {
+        chain_body_filter(x, &x->answer, true); /* now: the head tells its length */
+        io->filter_body = false;
+    }
+    n = respond_head(io);
+    if (n == 0)
+        return false;
+    outq_add_fleeting(&io->down, io->w->scratch, n);
+    io->head_queued = true;
+    return true;
+}
+
+/* Empty again, and larger once a long body is under way; the head stays pinned. */
+static void response_window(struct xio *io)
+{
+    struct uconn *u = io->u;
+    bool large = io->resp_framing != RESP_LENGTH ? u->full_read : io->resp_left > BUF_WINDOW_MIN * 2;
+
+    if (u->at != u->buf->len)
+        return;
+    if (!io->resp_buf && (large || u->buf->cap - io->resp_at < BUF_WINDOW_MIN)) {
+        io->resp_buf = u->buf;
+        io->resp_at = 0;
+        u->buf = buf_take(&io->w->bufs, BUF_WINDOW == 65536u && large ? BUF_64K : BUF_32K);
+    }
+    u->at = u->buf->len = io->resp_at;
+}
+
+static enum step cut(struct xio *io)
+{
+    size_t n;
+
+    /* what has come is the client's; then it has to see that more was to follow */
+    (void)outq_write(&io->down, &io->c->io, &n);
+    io->x.bytes_out += n;
+    LOG_LIMITED(LOG_WARN, "upstream_cut", "request_id=%s target=" STR_FMT, io->x.request_id,
+                STR_ARG(io->x.target));
+    conn_kill(io->c, CLOSE_UPSTREAM_CUT);
+    return STEP_WAIT;
+}
+
+/* Queues the head and what body is there. False: the response is cut short. */
+static bool fill_down(struct xio *io)
+{
+    struct str piece = STR("");
+
+    /* behind a head that has just been queued, or behind nothing: the window is in use else */
+    if (io->down_ended || !(outq_empty(&io->down) || io->down.fleeting == io->down.n))
+        return true;
+    response_window(io);
+    if (!io->resp_done) {
+        int rc = take_piece(io, &piece);
+        if (rc <= 0)
+            return rc == 0;
+    }
+    return down_queue_piece(io, piece, io->resp_done);
+}
+
+/* After 101 the bytes are nobody's but the two ends'. */
+static enum step begin_tunnel(struct xio *io)
+{
+    io->keep_alive = false;
+    io->resp_at = io->u->at;
+    io->resp_framing = RESP_CLOSE;
+    io->body = io->c->at;
+    io->up_done = true;
+    io->up_ended = false; /* now it tells that the client's side has been closed */
+    step_go(io, XS_TUNNEL);
+    return STEP_GO;
+}
+
+enum step in_RESPOND(struct xio *io)
+{
+    struct uconn *u = io->u;
+    const struct service *s = &io->x.match.service->def;
+
+    if (!io->head_queued) {
+        if (!io->body_done && !io->body_replaced)
+            io->keep_alive = false; /* an early answer: what still comes may never end */
+        if (!down_queue_head(io))
+            return cut(io);
+        if (io->x.resp.status == 101)
+            return begin_tunnel(io);
+    }
+    if (!io->up_done && !io->up_failed) {
+        switch (up_pump(io)) {
+        case PUMP_OK: break;
+        case PUMP_GONE: return STEP_WAIT;
+        case PUMP_CLIENT_BAD:
+        case PUMP_BROKEN: io->up_failed = true; break;
+        }
+    }
+    for (;;) {
+        if (!fill_down(io))
+            return cut(io);
+        if (!outq_empty(&io->down)) {
+            switch (down_flush(io)) {
+            case 1: continue;
+            case -1: return STEP_WAIT;
+            default: break;
+            }
+            timer_clear(&u->timer); /* it is not the upstream that is slow */
+            return STEP_WAIT;
+        }
+        if (io->down_ended)
+            return step_go(io, XS_LOG);
+        if (!u->full_read || u->eof)
+            break;
+        response_window(io);
+        if (uconn_read(u) <= 0 && !u->eof)
+            break;
+    }
+    if (io->c->wait == WAIT_WRITE)
+        conn_wait_over(io->c);
+    up_wait(io, io->up_done || io->up_failed ? s->read_timeout : s->write_timeout);
+    uconn_want_read(u, true);
+    return STEP_WAIT;
+}
+
+/* ---- TUNNEL ---- */
+
+/* Queues from[*at..len) when the queue is empty, and clears the window when it has gone. */
+static void tunnel_fill(struct outq *q, struct buf *b, uint32_t *at, uint32_t start)
+{
+    if (!outq_empty(q) || !b)
+        return;
+    if (*at < b->len) {
+        outq_add(q, b->data + *at, b->len - *at);
+        *at = b->len;
+    } else {
+        *at = b->len = start;
+    }
+}
+
+/* One direction. 0: goes on, 1: blocked, -1: broken. */
+static int tunnel_push(struct outq *q, struct buf *b, uint32_t *at, uint32_t start, struct io *to, uint64_t *count)
+{
+    size_t n;
+    int rc;
+
+    do {
+        tunnel_fill(q, b, at, start);
+        rc = outq_write(q, to, &n);
+        *count += n;
+    } while (rc == 0 && b && *at < b->len);
+    if (rc == 0)
+        tunnel_fill(q, b, at, start);
+    return rc;
+}
+
+enum step in_TUNNEL(struct xio *io)
+{
+    struct conn *c = io->c;
+    struct uconn *u = io->u;
+    uint64_t up = 0;
+    int rc;
+
+    rc = tunnel_push(&io->down, u->buf, &u->at, io->resp_at, &c->io, &io->x.bytes_out);
+    if (rc < 0 || (rc > 0 && !outq_keep(&io->down, &io->x.arena)))
+        return step_go(io, XS_LOG);
+    conn_want_write(c, rc > 0);
+    if (rc == 0)
+        uconn_want_read(u, !u->eof);
+    rc = tunnel_push(&io->up, c->rbuf, &c->at, io->body, &u->io, &up);
+    if (rc < 0)
+        return step_go(io, XS_LOG);
+    uconn_want_write(u, rc > 0);
+    if (rc == 0)
+        conn_want_read(c, !c->eof);
+    io->x.bytes_in += up;
+    if (u->eof && outq_empty(&io->down) && !io->down_ended) {
+        io->down_ended = true;
+        c->io.ops->shutdown(&c->io);
+    }
+    if (c->eof && outq_empty(&io->up) && !io->up_ended) {
+        io->up_ended = true;
+        u->io.ops->shutdown(&u->io);
+    }
+    if ((u->eof && c->eof && io->down_ended && io->up_ended) || u->broken)
+        return step_go(io, XS_LOG);
+    conn_wait_over(c);
+    up_wait(io, io->x.match.service->def.read_timeout);
+    return STEP_WAIT;
+}

@@ -1,0 +1,345 @@
+/*
+ * exchange_in.c - the states of an exchange while its request comes in.
+ */
+#include <string.h>
+
+#include "common/uri.h"
+#include "dataplane/exchange_priv.h"
+#include "dataplane/observe/metrics.h"
+#include "dataplane/plugin.h"
+
+#define SMALL_HEAD 1024u
+
+/* ---- HEAD ---- */
+
+/* "\n\r\n" or "\n\n" in what has come since the last look, so that a slow head is parsed once. */
+static bool head_may_be_complete(struct xio *io, struct str in)
+{
+    size_t from = io->scanned > 3 ? io->scanned - 3 : 0;
+    const char *p = in.p + from, *end = in.p + in.len;
+
+    io->scanned = in.len;
+    if (from == 0)
+        return true;
+    while ((p = memchr(p, '\n', (size_t)(end - p)))) {
+        p++;
+        if (p < end && (*p == '\n' || (*p == '\r' && p + 1 < end && p[1] == '\n')))
+            return true;
+    }
+    return false;
+}
+
+/* An incomplete head does not hold a big buffer while it waits. */
+static void shelve_head(struct conn *c)
+{
+    struct buf *small, *old = c->rbuf;
+
+    if (old->class == BUF_4K || old->len - c->at > SMALL_HEAD)
+        return;
+    small = buf_take(&c->w->bufs, BUF_4K);
+    small->len = old->len - c->at;
+    memcpy(small->data, old->data + c->at, small->len);
+    c->at = 0;
+    c->rbuf = small;
+    buf_give(&c->w->bufs, &old);
+}
+
+bool head_make_room(struct xio *io)
+{
+    struct conn *c = io->c;
+    struct buf *old = c->rbuf, *new;
+
+    if (old->class == BUF_64K || old->class == BUF_CLASSES)
+        return false;
+    new = buf_take(&io->w->bufs, old->class == BUF_4K ? BUF_32K : BUF_64K);
+    new->len = old->len - c->at;
+    memcpy(new->data, old->data + c->at, new->len);
+    c->at = 0;
+    c->rbuf = new;
+    buf_give(&io->w->bufs, &old);
+    return true;
+}
+
+static bool normalize(struct exchange *x)
+{
+    struct str raw = x->req.raw_path;
+    char *to;
+
+    if (path_is_normal(raw)) {
+        x->req.path = raw;
+        return true;
+    }
+    to = arena_alloc(&x->arena, raw.len);
+    if (!to)
+        return false;
+    x->req.path = path_normalize(raw, to);
+    return true;
+}
+
+static enum step bad_head(struct xio *io, unsigned status, const char *message)
+{
+    static const char *const limits[] = {[0] = "client_max_uri_bytes", [1] = "client_max_header_bytes"};
+
+    if (status == 414 || status == 431)
+        metric_add_with(M_LIMIT_HITS, &(struct str){limits[status == 431], strlen(limits[status == 431])}, 1);
+    io->keep_alive = false;
+    io->body_bad = 400; /* where its end is nobody knows */
+    io->x.req.headers = (struct headers){0};
+    if (!io->x.req.method.p)
+        io->x.req.method = STR("");
+    io->x.req.version = 11;
+    return step_fail(io, status, message);
+}
+
+static enum step head_complete(struct xio *io)
+{
+    struct exchange *x = &io->x;
+    const struct dp_settings *set = io->w->set;
+    struct str raw = x->req.raw_path;
+
+    conn_wait_over(io->c);
+    body_begin(io);
+    metric_add(M_EXCHANGES_TOTAL, 1);
+    io->keep_alive = x->req.keep_alive && !io->w->draining &&
+                     !(set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests);
+    if (raw.p[0] != '/' || path_bad_escape(raw) < raw.len || path_climbs(raw) || !normalize(x) ||
+        memchr(x->req.path.p, '\0', x->req.path.len))
+        return bad_head(io, 400, "Bad request");
+    forward_real_ip(x);
+    x->pin = live_pin(io->w->current);
+    if (!x->pin)
+        return step_fail(io, 503, "no configuration has been received yet");
+    x->config = x->pin->config;
+    io->log_due = true;
+    if (set->client_max_body_bytes && x->req.content_length > 0 &&
+        (uint64_t)x->req.content_length > set->client_max_body_bytes) {
+        metric_add_with(M_LIMIT_HITS, &STR("client_max_body_bytes"), 1);
+        return step_fail(io, 413, NULL);
+    }
+    return step_go(io, XS_REWRITE);
+}
+
+enum step in_HEAD(struct xio *io)
+{
+    struct conn *c = io->c;
+    const struct dp_settings *set = io->w->set;
+    const struct parse_limits limits = {
+        .head_bytes = set->client_max_header_bytes,
+        .uri_bytes = set->client_max_uri_bytes,
+        .fields = (unsigned)set->client_max_header_fields,
+    };
+    struct str in = str_n(c->rbuf->data + c->at, c->rbuf->len - c->at);
+    enum parse_result r = PARSE_MORE;
+    struct parse_error why;
+    size_t used = 0;
+
+    if (head_may_be_complete(io, in) || in.len >= limits.head_bytes || in.len >= limits.uri_bytes) {
+        arena_reset(&io->x.arena);
+        r = http_parse_request(in, &limits, &io->x.arena, &io->x.req, &used, &why);
+        if (r != PARSE_MORE && !io->x.request_id[0])
+            worker_request_id(io->w, io->x.request_id);
+    }
+    switch (r) {
+    case PARSE_OK:
+        c->at += (uint32_t)used;
+        io->x.bytes_in = used;
+        return head_complete(io);
+    case PARSE_BAD: return bad_head(io, why.status, why.message);
+    case PARSE_MORE: break;
+    }
+    if (c->eof) {
+        conn_kill(c, CLOSE_CLIENT_ABORT);
+        return STEP_WAIT;
+    }
+    if (c->wait != WAIT_HEAD || !c->timer.due_us)
+        conn_wait(c, WAIT_HEAD, set->client_header_timeout_us);
+    shelve_head(c);
+    conn_want_read(c, true);
+    return STEP_WAIT;
+}
+
+/* ---- REWRITE, ROUTE, ACCESS ---- */
+
+/* Says 100 when the client waits for it, and reads on. False: the client is gone. */
+bool body_ask(struct xio *io)
+{
+    struct conn *c = io->c;
+
+    if (c->eof) {
+        conn_kill(c, CLOSE_CLIENT_ABORT);
+        return false;
+    }
+    if (!io->continued) {
+        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        const struct iovec v = {(void *)(uintptr_t)go_on, sizeof(go_on) - 1};
+
+        io->continued = true;
+        /* the socket is empty now: it all fits, or the connection is broken */
+        if (c->io.ops->writev(&c->io, &v, 1) != (ssize_t)v.iov_len) {
+            conn_kill(c, CLOSE_CLIENT_ABORT);
+            return false;
+        }
+    }
+    conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
+    if (c->rbuf->len < c->rbuf->cap || body_room(io))
+        conn_want_read(c, true);
+    return true;
+}
+
+/* A plugin waits for the whole body: is it there now? */
+static bool body_still_wanted(struct xio *io)
+{
+    if (body_decode(io) && !io->body_done && io->decoded - io->body <= io->body_want)
+        return body_ask(io);
+    io->body_want = 0;
+    conn_wait_over(io->c);
+    plugin_resume(&io->x);
+    return false;
+}
+
+static enum verdict run_phase(struct xio *io, enum phase phase)
+{
+    enum verdict v;
+
+    if (!io->phase_open) {
+        io->phase_open = true;
+        v = chain_start(&io->x, phase);
+    } else {
+        if (io->body_want && (body_still_wanted(io) || io->gone))
+            return V_WAIT;
+        if (!io->resumed)
+            return V_WAIT;
+        io->resumed = false;
+        v = chain_go_on(&io->x);
+    }
+    while (v == V_WAIT && io->body_want && !io->gone && !body_still_wanted(io) && io->resumed) {
+        io->resumed = false;
+        v = chain_go_on(&io->x);
+    }
+    return v;
+}
+
+enum step in_REWRITE(struct xio *io)
+{
+    switch (run_phase(io, PH_REWRITE)) {
+    case V_NEXT: return step_go(io, XS_ROUTE);
+    case V_ANSWER: return step_go(io, XS_ANSWER);
+    case V_WAIT: break;
+    }
+    return STEP_WAIT;
+}
+
+static bool add_header(struct exchange *x, struct str name, struct str value)
+{
+    return value.p && headers_add(&x->resp.headers, &x->arena, name, value);
+}
+
+/* https only, asked for without: as the route says. */
+static void answer_redirect(struct exchange *x)
+{
+    unsigned status = (unsigned)x->match.route->def.https_redirect_status_code;
+    struct str target = x->req.target;
+    struct str location;
+
+    if (status == 426) {
+        exchange_error(x, 426, "Please use HTTPS protocol");
+        if (!add_header(x, STR("Upgrade"), STR("TLS/1.2, HTTP/1.1")))
+            exchange_error(x, 500, NULL);
+        return;
+    }
+    if (target.p[0] != '/') /* absolute-form */
+        target = str_n(x->req.raw_path.p, x->req.raw_path.len + (x->req.query.p ? x->req.query.len + 1 : 0));
+    location = arena_printf(&x->arena, "https://" STR_FMT STR_FMT, STR_ARG(plugin_forwarded_host(x)),
+                            STR_ARG(target));
+    exchange_answer(x, status, "text/html", STR("<html><body>This page is served over HTTPS.</body></html>\n"));
+    if (!add_header(x, STR("Location"), location))
+        exchange_error(x, 500, NULL);
+}
+
+#define BITS_HTTP (1u << PROTO_HTTP | 1u << PROTO_HTTPS)
+#define BITS_GRPC (1u << PROTO_GRPC | 1u << PROTO_GRPCS)
+
+/* A grpc route met by something else, or by gRPC that HTTP/1 cannot carry. */
+static void answer_not_grpc(struct exchange *x)
+{
+    const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
+
+    if (!type || !str_starts(type->value, STR("application/grpc"))) {
+        exchange_error(x, 415, "Non-gRPC request matched gRPC route");
+        return;
+    }
+    exchange_error(x, 426, "Please use HTTP2 protocol");
+    if (!add_header(x, STR("Upgrade"), STR("HTTP/2")))
+        exchange_error(x, 500, NULL);
+}
+
+bool exchange_route(struct exchange *x)
+{
+    const struct route_query q = {.req = &x->req, .port = x->local_port, .tls = x->tls, .sni = x->sni};
+    uint32_t protocols;
+
+    if (!config_match(x->config, &q, &x->arena, &x->match)) {
+        x->match = (struct route_match){0};
+        exchange_error(x, 404, "no Route matched with those values");
+        return false;
+    }
+    protocols = x->match.route->protocols;
+    if (protocols & 1u << PROTO_HTTPS && !(protocols & 1u << PROTO_HTTP) && strcmp(plugin_scheme(x), "https") != 0) {
+        answer_redirect(x);
+        return false;
+    }
+    if (protocols & BITS_GRPC && !(protocols & BITS_HTTP) && x->req.version < 20) {
+        answer_not_grpc(x);
+        return false;
+    }
+    return true;
+}
+
+enum step in_ROUTE(struct xio *io)
+{
+    return step_go(io, exchange_route(&io->x) ? XS_ACCESS : XS_ANSWER);
+}
+
+enum step in_ACCESS(struct xio *io)
+{
+    struct exchange *x = &io->x;
+
+    switch (run_phase(io, PH_ACCESS)) {
+    case V_NEXT: break;
+    case V_ANSWER: return step_go(io, XS_ANSWER);
+    case V_WAIT: return STEP_WAIT;
+    }
+    if (!x->match.service) {
+        exchange_error(x, 503, "no Service found with those values");
+        return step_go(io, XS_ANSWER);
+    }
+    return step_go(io, XS_BUFFER);
+}
+
+/* ---- BUFFER ---- */
+
+enum step in_BUFFER(struct xio *io)
+{
+    struct exchange *x = &io->x;
+
+    if (io->body_replaced)
+        return step_go(io, XS_PICK);
+    if (!body_decode(io))
+        return step_fail(io, io->body_bad, NULL);
+    if (io->body_done || !x->match.route->def.request_buffering ||
+        io->decoded - io->body >= io->w->set->request_buffer_bytes) {
+        conn_wait_over(io->c);
+        return step_go(io, XS_PICK);
+    }
+    body_ask(io);
+    return STEP_WAIT;
+}
+
+bool exchange_room(struct xio *io)
+{
+    if (io->state == XS_HEAD)
+        return head_make_room(io);
+    if (io->state == XS_TUNNEL)
+        return io->c->rbuf->len < io->c->rbuf->cap;
+    return body_room(io);
+}

@@ -1,0 +1,46 @@
+/* exchange_priv.h - what the files of the state machine share. Private to exchange*.c. */
+#ifndef DATAPLANE_EXCHANGE_PRIV_H
+#define DATAPLANE_EXCHANGE_PRIV_H
+
+#include "dataplane/xio.h"
+
+/* One function per state: does what can be done now. STEP_GO: the state has changed. */
+#define X(state, to) enum step in_##state(struct xio *io);
+#include "dataplane/exchange_states.def"
+#undef X
+
+/* The only writer of the state. STEP_GO, so that `return step_go(...)` reads well. */
+enum step step_go(struct xio *io, enum xstate to);
+/* Answers as respond_failure and goes to ANSWER. */
+enum step step_fail(struct xio *io, unsigned status, const char *message);
+
+/* ---- exchange_in.c ---- */
+
+/* Says 100 when the client waits for it, and reads on. False: the client is gone. */
+bool body_ask(struct xio *io);
+/* A larger buffer for an incomplete head. False: it is as large as heads may be. */
+bool head_make_room(struct xio *io);
+
+/* ---- exchange_up.c ---- */
+
+enum pump { PUMP_OK, PUMP_BROKEN, PUMP_CLIENT_BAD, PUMP_GONE };
+
+/* Moves the request up as far as it goes. */
+enum pump up_pump(struct xio *io);
+/* The upstream has so long to do something. */
+void up_wait(struct xio *io, int64_t timeout_ms);
+/* A connection failed before any byte of a response: another try, or the answer. */
+enum step up_failed_try(struct xio *io, unsigned status);
+/* Gives the upstream's connection back, or closes it. */
+void up_release(struct xio *io);
+
+/* ---- exchange_down.c ---- */
+
+/* 1: all written, 0: the client has to make room, -1: it is gone. */
+int down_flush(struct xio *io);
+/* Header filters, then the head into the queue. False: it does not fit. */
+bool down_queue_head(struct xio *io);
+/* Body filters, then a piece into the queue. False: not what Content-Length promised. */
+bool down_queue_piece(struct xio *io, struct str piece, bool last);
+
+#endif

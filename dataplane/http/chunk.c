@@ -1,0 +1,96 @@
+/* chunk.c - the chunked coding, decoded where it stands (RFC 9112 section 7.1). */
+#include "dataplane/http/parse.h"
+
+#pragma GCC diagnostic warning "-Wconversion"
+#pragma GCC diagnostic warning "-Wsign-conversion"
+
+#define EXTENSION_MAX 1024u
+#define TRAILERS_MAX  8192u
+
+enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, LINE, TRAILER, TRAILER_LF, END_LF, DONE };
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = ascii_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* One byte outside of data. False: it has no place here. */
+static bool take(struct chunk_decoder *d, char c)
+{
+    int digit;
+
+    switch (d->state) {
+    case SIZE:
+        digit = hex(c);
+        if (digit >= 0 && d->digits < 15) { /* below 2^60: no overflow */
+            d->left = d->left * 16 + (unsigned)digit;
+            d->digits++;
+            return true;
+        }
+        if (d->digits == 0 || digit >= 0)
+            return false;
+        d->line_bytes = 0;
+        d->state = c == '\r' ? SIZE_LF : EXTENSION;
+        return c == '\r' || c == ';' || c == ' ' || c == '\t';
+    case EXTENSION:
+        if (c == '\r')
+            d->state = SIZE_LF;
+        else if (c == '\n' || c == '\0' || ++d->line_bytes > EXTENSION_MAX)
+            return false;
+        return true;
+    case SIZE_LF:
+        d->state = d->left ? DATA : LINE;
+        return c == '\n';
+    case DATA_CR:
+        d->state = DATA_LF;
+        return c == '\r';
+    case DATA_LF:
+        d->state = SIZE;
+        d->digits = 0;
+        d->left = 0;
+        return c == '\n';
+    case LINE:
+        d->state = c == '\r' ? END_LF : TRAILER;
+        return c == '\r' || http_is_token(str_n(&c, 1));
+    case TRAILER:
+        if (c == '\r')
+            d->state = TRAILER_LF;
+        else if (c == '\n' || c == '\0')
+            return false;
+        return ++d->trailer_bytes <= TRAILERS_MAX;
+    case TRAILER_LF:
+        d->state = LINE;
+        return c == '\n';
+    case END_LF:
+        d->state = DONE;
+        return c == '\n';
+    default: return false;
+    }
+}
+
+enum chunk_result chunk_decode(struct chunk_decoder *d, const char *in, size_t n, char *out,
+                               size_t *used_out, size_t *made_out)
+{
+    size_t at = 0, made = 0;
+
+    while (at < n && d->state != DONE) {
+        if (d->state == DATA) {
+            size_t part = d->left < n - at ? (size_t)d->left : n - at;
+            if (out + made != in + at)
+                memmove(out + made, in + at, part);
+            at += part;
+            made += part;
+            d->left -= part;
+            if (d->left == 0)
+                d->state = DATA_CR;
+        } else if (!take(d, in[at++])) {
+            return CHUNK_BAD;
+        }
+    }
+    *used_out = at;
+    *made_out = made;
+    return d->state == DONE ? CHUNK_DONE : CHUNK_MORE;
+}

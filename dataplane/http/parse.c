@@ -1,0 +1,506 @@
+/* parse.c - see parse.h. Section numbers are RFC 9112's unless another RFC is named. */
+#include "dataplane/http/parse.h"
+
+#pragma GCC diagnostic warning "-Wconversion"
+#pragma GCC diagnostic warning "-Wsign-conversion"
+
+enum {
+    C_TOKEN = 1,  /* RFC 9110 5.6.2 */
+    C_HOST = 2,   /* RFC 3986 reg-name without percent signs in odd places: see host_ok */
+    C_VALUE = 4,  /* RFC 9110 5.5: visible, obs-text, space, tab */
+    C_TARGET = 8, /* visible or above ASCII, no '#' */
+};
+
+#define T (C_TOKEN | C_VALUE | C_TARGET)
+#define H (C_TOKEN | C_HOST | C_VALUE | C_TARGET)
+#define S (C_HOST | C_VALUE | C_TARGET)
+#define V (C_VALUE | C_TARGET)
+#define L C_VALUE
+/* clang-format off */
+static const uint8_t class[256] = {
+    [' '] = L, ['\t'] = L, ['#'] = C_TOKEN | C_VALUE,
+    ['!'] = H, ['$'] = H, ['%'] = H, ['&'] = H, ['\''] = H, ['*'] = H, ['+'] = H, ['-'] = H,
+    ['.'] = H, ['_'] = H, ['~'] = H, ['^'] = T, ['`'] = T, ['|'] = T,
+    ['0' ... '9'] = H, ['A' ... 'Z'] = H, ['a' ... 'z'] = H,
+    ['('] = S, [')'] = S, [','] = S, [';'] = S, ['='] = S,
+    ['"'] = V, ['/'] = V, [':'] = V, ['<'] = V, ['>'] = V, ['?'] = V, ['@'] = V, ['['] = V,
+    ['\\'] = V, [']'] = V, ['{'] = V, ['}'] = V, [0x80 ... 0xff] = V,
+};
+/* clang-format on */
+#undef T
+#undef H
+#undef S
+#undef V
+#undef L
+
+static inline bool is(char c, unsigned which)
+{
+    return (class[(unsigned char)c] & which) != 0;
+}
+
+static enum parse_result bad(struct parse_error *e, unsigned status, const char *message)
+{
+    e->status = status;
+    e->message = message;
+    return PARSE_BAD;
+}
+
+bool http_is_token(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is(s.p[i], C_TOKEN))
+            return false;
+    return s.len > 0;
+}
+
+bool http_list_has(struct str value, struct str token)
+{
+    struct str piece;
+
+    while (str_next(&value, ',', &piece))
+        if (str_ieq(str_trim(piece), token))
+            return true;
+    return false;
+}
+
+/* ---- authority ---- */
+
+static bool host_ok(struct str host)
+{
+    if (host.len >= 2 && host.p[0] == '[') {
+        /* IP-literal: hexadecimal digits, colons and dots; a zone has no place here */
+        if (host.p[host.len - 1] != ']' || host.len < 4)
+            return false;
+        for (size_t i = 1; i < host.len - 1; i++) {
+            char c = ascii_lower(host.p[i]);
+            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == ':' || c == '.'))
+                return false;
+        }
+        return true;
+    }
+    for (size_t i = 0; i < host.len; i++)
+        if (!is(host.p[i], C_HOST))
+            return false;
+    return true;
+}
+
+bool http_parse_authority(struct str text, struct str *host_out, uint16_t *port_out)
+{
+    size_t at = text.len;
+    uint64_t port = 0;
+
+    while (at > 0 && text.p[at - 1] >= '0' && text.p[at - 1] <= '9')
+        at--;
+    if (at > 0 && text.p[at - 1] == ':') { /* digits behind a colon, perhaps none */
+        struct str digits = str_n(text.p + at, text.len - at);
+        if (at == 1 || (digits.len && (!str_to_u64(digits, &port) || port > 65535)))
+            return false;
+        text.len = at - 1;
+    }
+    if (!host_ok(text))
+        return false;
+    *host_out = text;
+    *port_out = (uint16_t)port;
+    return true;
+}
+
+/* ---- fields ---- */
+
+struct cursor {
+    const char *p, *end;
+};
+
+/* The first byte that is no C_VALUE, eight at a time while that is possible. */
+static inline const char *value_end(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+
+    while (end - p >= 8) {
+        uint64_t w, low, del;
+
+        memcpy(&w, p, 8);
+        low = (w - ones * 0x20) & ~w & high; /* some byte below 0x20 (or one above such) */
+        del = ((w ^ ones * 0x7f) - ones) & ~(w ^ ones * 0x7f) & high;
+        if (low | del)
+            break;
+        p += 8;
+    }
+    while (p < end && is(*p, C_VALUE))
+        p++;
+    return p;
+}
+
+/*
+ * One line "name: value CRLF". PARSE_OK with name.p NULL: the empty line, the head's end.
+ */
+static enum parse_result take_field(struct cursor *c, struct str *name, struct str *value, struct parse_error *e)
+{
+    const char *p = c->p, *colon, *stop;
+
+    if (p == c->end)
+        return PARSE_MORE;
+    if (*p == '\r') {
+        if (p + 1 == c->end)
+            return PARSE_MORE;
+        if (p[1] != '\n')
+            return bad(e, 400, "Bad request");
+        c->p = p + 2;
+        *name = STR_NONE;
+        return PARSE_OK;
+    }
+    while (p < c->end && is(*p, C_TOKEN))
+        p++;
+    if (p == c->end)
+        return PARSE_MORE;
+    if (*p != ':' || p == c->p) /* folded lines and spaces end here too (5.1, 5.2) */
+        return bad(e, 400, "Bad request");
+    colon = p++;
+    stop = value_end(p, c->end);
+    if (stop == c->end || stop + 1 == c->end)
+        return stop == c->end || *stop == '\r' ? PARSE_MORE : bad(e, 400, "Bad request");
+    if (stop[0] != '\r' || stop[1] != '\n')
+        return bad(e, 400, "Bad request");
+    *name = str_n(c->p, (size_t)(colon - c->p));
+    *value = str_trim(str_n(p, (size_t)(stop - p)));
+    c->p = stop + 2;
+    return PARSE_OK;
+}
+
+/* What the fields say about framing and the connection; the same for both directions. */
+struct framing {
+    int64_t content_length;
+    bool chunked, coded;           /* coded: a transfer coding that is not chunked alone */
+    bool close, keep_alive;
+    struct header *host, *expect, *upgrade;
+};
+
+static enum parse_result note_field(struct framing *f, struct header *h, struct parse_error *e)
+{
+    uint64_t n;
+
+    switch (h->id) {
+    case HDR_CONTENT_LENGTH: /* one, of digits only (6.3) */
+        if (f->content_length >= 0 || !str_to_u64(h->value, &n) || n > INT64_MAX)
+            return bad(e, 400, "Bad request");
+        f->content_length = (int64_t)n;
+        break;
+    case HDR_TRANSFER_ENCODING:
+        if (f->chunked || f->coded || !str_ieq(h->value, STR("chunked")))
+            f->coded = true;
+        f->chunked = true;
+        break;
+    case HDR_CONNECTION:
+        if (str_ieq(h->value, STR("keep-alive"))) {
+            f->keep_alive = true;
+        } else {
+            f->close |= http_list_has(h->value, STR("close"));
+            f->keep_alive |= http_list_has(h->value, STR("keep-alive"));
+        }
+        break;
+    case HDR_HOST:
+        if (f->host)
+            return bad(e, 400, "Bad request");
+        f->host = h;
+        break;
+    case HDR_EXPECT: f->expect = h; break;
+    case HDR_UPGRADE: f->upgrade = h; break;
+    default: break;
+    }
+    return PARSE_OK;
+}
+
+static enum parse_result take_fields(struct cursor *c, const struct parse_limits *limits, struct arena *a,
+                                     struct headers *hs, struct framing *f, struct parse_error *e)
+{
+    uint32_t host_at = UINT32_MAX, expect_at = UINT32_MAX, upgrade_at = UINT32_MAX;
+
+    for (;;) {
+        struct str name, value;
+        enum parse_result r = take_field(c, &name, &value, e);
+        struct header *h;
+
+        if (r != PARSE_OK)
+            return r;
+        if (!name.p)
+            break;
+        if (hs->n >= limits->fields || !headers_add(hs, a, name, value))
+            return bad(e, 431, "Request header or cookie too large");
+        h = &hs->v[hs->n - 1];
+        if (h->id == HDR_OTHER)
+            continue;
+        r = note_field(f, h, e);
+        if (r != PARSE_OK)
+            return r;
+        if (h->id == HDR_HOST)
+            host_at = hs->n - 1;
+        else if (h->id == HDR_EXPECT)
+            expect_at = hs->n - 1;
+        else if (h->id == HDR_UPGRADE)
+            upgrade_at = hs->n - 1;
+    }
+    /* the array may have moved while it grew */
+    f->host = host_at == UINT32_MAX ? NULL : &hs->v[host_at];
+    f->expect = expect_at == UINT32_MAX ? NULL : &hs->v[expect_at];
+    f->upgrade = upgrade_at == UINT32_MAX ? NULL : &hs->v[upgrade_at];
+    if (f->chunked && f->content_length >= 0)
+        return bad(e, 400, "Bad request"); /* 6.3: the classic way to smuggle */
+    return PARSE_OK;
+}
+
+/* ---- requests ---- */
+
+static enum method method_of(struct str m)
+{
+    switch (m.len) {
+    case 3:
+        if (memcmp(m.p, "GET", 3) == 0)
+            return M_GET;
+        return memcmp(m.p, "PUT", 3) == 0 ? M_PUT : M_OTHER;
+    case 4:
+        if (memcmp(m.p, "POST", 4) == 0)
+            return M_POST;
+        return memcmp(m.p, "HEAD", 4) == 0 ? M_HEAD : M_OTHER;
+    case 5:
+        if (memcmp(m.p, "PATCH", 5) == 0)
+            return M_PATCH;
+        return memcmp(m.p, "TRACE", 5) == 0 ? M_TRACE : M_OTHER;
+    case 6: return memcmp(m.p, "DELETE", 6) == 0 ? M_DELETE : M_OTHER;
+    case 7:
+        if (memcmp(m.p, "OPTIONS", 7) == 0)
+            return M_OPTIONS;
+        return memcmp(m.p, "CONNECT", 7) == 0 ? M_CONNECT : M_OTHER;
+    default: return M_OTHER;
+    }
+}
+
+/* "HTTP/1.1" at p, 8 bytes; 0: no version at all, 1: one that we do not speak. */
+static unsigned version_of(const char *p)
+{
+    if (memcmp(p, "HTTP/", 5) != 0 || p[5] < '0' || p[5] > '9' || p[6] != '.' || p[7] < '0' || p[7] > '9')
+        return 0;
+    if (p[5] != '1')
+        return 1;
+    return p[7] == '0' ? 10 : 11;
+}
+
+/* 3.2: origin-form, absolute-form, "*". */
+static bool split_target(struct req_head *r)
+{
+    struct str t = r->target;
+    size_t question;
+
+    if (t.p[0] != '/') {
+        size_t scheme = 0;
+        if (t.len > 7 && str_ieq(str_n(t.p, 7), STR("http://")))
+            scheme = 7;
+        else if (t.len > 8 && str_ieq(str_n(t.p, 8), STR("https://")))
+            scheme = 8;
+        if (!scheme)
+            return false;
+        t = str_n(t.p + scheme, t.len - scheme);
+        r->authority = t;
+        for (size_t i = 0; i < t.len; i++)
+            if (t.p[i] == '/' || t.p[i] == '?') {
+                r->authority.len = i;
+                break;
+            }
+        if (r->authority.len == 0)
+            return false;
+        t = str_n(t.p + r->authority.len, t.len - r->authority.len);
+    }
+    question = str_find(t, '?');
+    r->raw_path = question ? str_n(t.p, question) : STR("/");
+    r->query = question < t.len ? str_n(t.p + question + 1, t.len - question - 1) : STR_NONE;
+    return true;
+}
+
+static enum parse_result take_request_line(struct cursor *c, const struct parse_limits *limits,
+                                           struct req_head *out, struct parse_error *e)
+{
+    const char *p = c->p;
+    unsigned version;
+
+    while (p < c->end && is(*p, C_TOKEN) && p - c->p < 32)
+        p++;
+    if (p == c->end)
+        return PARSE_MORE;
+    if (*p != ' ' || p == c->p)
+        return bad(e, 400, "Bad request");
+    out->method = str_n(c->p, (size_t)(p - c->p));
+    out->target.p = ++p;
+    while (p < c->end && is(*p, C_TARGET))
+        p++;
+    out->target.len = (size_t)(p - out->target.p);
+    if (out->target.len > limits->uri_bytes)
+        return bad(e, 414, "URI too long");
+    if (p == c->end)
+        return PARSE_MORE;
+    if (*p != ' ' || out->target.len == 0)
+        return bad(e, 400, "Bad request");
+    p++;
+    if (c->end - p < 10)
+        return memchr(p, '\n', (size_t)(c->end - p)) ? bad(e, 400, "Bad request") : PARSE_MORE;
+    version = version_of(p);
+    if (version == 0 || p[8] != '\r' || p[9] != '\n')
+        return bad(e, 400, "Bad request");
+    if (version == 1)
+        return bad(e, 505, "HTTP version not supported");
+    out->version = (uint8_t)version;
+    out->method_id = method_of(out->method);
+    c->p = p + 10;
+    return PARSE_OK;
+}
+
+static bool fold_host(struct req_head *r, struct arena *a)
+{
+    char *folded;
+    size_t i = 0;
+
+    while (i < r->host.len && ascii_lower(r->host.p[i]) == r->host.p[i])
+        i++;
+    if (i == r->host.len)
+        return true;
+    folded = arena_alloc(a, r->host.len);
+    if (!folded)
+        return false;
+    for (i = 0; i < r->host.len; i++)
+        folded[i] = ascii_lower(r->host.p[i]);
+    r->host.p = folded;
+    return true;
+}
+
+static enum parse_result finish_request(struct req_head *r, const struct framing *f, struct arena *a,
+                                        struct parse_error *e)
+{
+    if (r->method_id == M_CONNECT || r->method_id == M_TRACE)
+        return bad(e, 405, "Method not allowed");
+    if (!split_target(r))
+        return bad(e, 400, "Bad request");
+    if (f->host && !http_parse_authority(f->host->value, &r->host, &r->host_port))
+        return bad(e, 400, "Bad request");
+    if (!f->host && r->version >= 11)
+        return bad(e, 400, "Bad request"); /* 3.2 */
+    if (r->authority.p) { /* absolute-form: Host is ignored (3.2.2) */
+        if (!http_parse_authority(r->authority, &r->host, &r->host_port) || r->host.len == 0)
+            return bad(e, 400, "Bad request");
+    } else {
+        r->authority = f->host ? f->host->value : STR("");
+    }
+    if (!r->host.p)
+        r->host = STR("");
+    if (!fold_host(r, a))
+        return bad(e, 431, "Request header or cookie too large");
+    if (f->coded)
+        return bad(e, 501, "Not implemented"); /* 6.1 */
+    if (f->chunked && r->version < 11)
+        return bad(e, 400, "Bad request"); /* 6.1 */
+    if (f->expect) {
+        if (!str_ieq(f->expect->value, STR("100-continue")))
+            return bad(e, 417, "Expectation failed");
+        r->expect_continue = r->version >= 11;
+    }
+    r->content_length = f->content_length;
+    r->chunked = f->chunked;
+    r->keep_alive = r->version >= 11 ? !f->close : f->keep_alive && !f->close;
+    r->upgrade_websocket = f->upgrade && r->version >= 11 && str_ieq(f->upgrade->value, STR("websocket"));
+    return PARSE_OK;
+}
+
+enum parse_result http_parse_request(struct str in, const struct parse_limits *limits, struct arena *a,
+                                     struct req_head *out, size_t *used_out, struct parse_error *error_out)
+{
+    struct cursor c = {in.p, in.p + in.len};
+    struct framing f = {.content_length = -1};
+    enum parse_result r;
+
+    memset(out, 0, sizeof(*out));
+    out->content_length = -1;
+    if (c.p < c.end && *c.p == '\r') { /* 2.2: one empty line in front is forgiven */
+        if (c.end - c.p < 2)
+            return PARSE_MORE;
+        if (c.p[1] != '\n')
+            return bad(error_out, 400, "Bad request");
+        c.p += 2;
+    }
+    r = take_request_line(&c, limits, out, error_out);
+    if (r == PARSE_OK)
+        r = take_fields(&c, limits, a, &out->headers, &f, error_out);
+    if (r == PARSE_MORE && in.len >= limits->head_bytes)
+        return bad(error_out, 431, "Request header or cookie too large");
+    if (r != PARSE_OK)
+        return r;
+    *used_out = (size_t)(c.p - in.p);
+    if (*used_out > limits->head_bytes)
+        return bad(error_out, 431, "Request header or cookie too large");
+    return finish_request(out, &f, a, error_out);
+}
+
+/* ---- responses ---- */
+
+static enum parse_result take_status_line(struct cursor *c, struct resp_head *out, struct parse_error *e)
+{
+    const char *p = c->p, *stop;
+    unsigned version;
+
+    if (c->end - p < 13) {
+        size_t known = size_min((size_t)(c->end - p), 5);
+        if (memcmp(p, "HTTP/", known) != 0)
+            return bad(e, 502, "no HTTP status line");
+        return PARSE_MORE;
+    }
+    version = version_of(p);
+    if (version < 10 || p[8] != ' ')
+        return bad(e, 502, "no HTTP/1 status line");
+    for (int i = 9; i < 12; i++)
+        if (p[i] < '0' || p[i] > '9')
+            return bad(e, 502, "status is not three digits");
+    out->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
+    if (out->status < 100)
+        return bad(e, 502, "status below 100");
+    p += 12;
+    if (*p == ' ')
+        p++;
+    else if (*p != '\r')
+        return bad(e, 502, "status is not three digits");
+    stop = value_end(p, c->end);
+    if (c->end - stop < 2)
+        return stop == c->end || *stop == '\r' ? PARSE_MORE : bad(e, 502, "bad status line");
+    if (stop[0] != '\r' || stop[1] != '\n')
+        return bad(e, 502, "bad status line");
+    out->reason = str_n(p, (size_t)(stop - p));
+    out->version = (uint8_t)version;
+    c->p = stop + 2;
+    return PARSE_OK;
+}
+
+enum parse_result http_parse_response(struct str in, const struct parse_limits *limits, struct arena *a,
+                                      bool request_was_head, struct resp_head *out, size_t *used_out,
+                                      struct parse_error *error_out)
+{
+    struct cursor c = {in.p, in.p + in.len};
+    struct framing f = {.content_length = -1};
+    enum parse_result r;
+
+    memset(out, 0, sizeof(*out));
+    out->content_length = -1;
+    r = take_status_line(&c, out, error_out);
+    if (r == PARSE_OK)
+        r = take_fields(&c, limits, a, &out->headers, &f, error_out);
+    if (r == PARSE_MORE && in.len >= limits->head_bytes)
+        return bad(error_out, 502, "head too large");
+    if (r != PARSE_OK) {
+        error_out->status = 502;
+        return r;
+    }
+    *used_out = (size_t)(c.p - in.p);
+    if (f.coded || (f.chunked && out->version < 11))
+        return bad(error_out, 502, "transfer coding is not chunked");
+    out->content_length = f.content_length;
+    out->chunked = f.chunked;
+    if (out->status < 200 || out->status == 204 || out->status == 304 || request_was_head) {
+        out->content_length = 0; /* 6.3: whatever the fields say */
+        out->chunked = false;
+    }
+    out->keep_alive = out->version >= 11 ? !f.close : f.keep_alive && !f.close;
+    return PARSE_OK;
+}

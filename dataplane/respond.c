@@ -1,0 +1,338 @@
+/* respond.c - heads for the client, and the answers that the gateway makes itself. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "dataplane/head_out.h"
+#include "dataplane/xio.h"
+
+#define TOKEN "weir/" WEIR_VERSION
+
+/* status, reason phrase (RFC 9110 section 15, and what is registered besides) */
+#define STATUSES(X)                                                                                \
+    X(100, "Continue") X(101, "Switching Protocols") X(103, "Early Hints")                         \
+    X(200, "OK") X(201, "Created") X(202, "Accepted") X(203, "Non-Authoritative Information")      \
+    X(204, "No Content") X(205, "Reset Content") X(206, "Partial Content")                         \
+    X(300, "Multiple Choices") X(301, "Moved Permanently") X(302, "Found") X(303, "See Other")     \
+    X(304, "Not Modified") X(307, "Temporary Redirect") X(308, "Permanent Redirect")               \
+    X(400, "Bad Request") X(401, "Unauthorized") X(402, "Payment Required") X(403, "Forbidden")    \
+    X(404, "Not Found") X(405, "Method Not Allowed") X(406, "Not Acceptable")                      \
+    X(407, "Proxy Authentication Required") X(408, "Request Timeout") X(409, "Conflict")           \
+    X(410, "Gone") X(411, "Length Required") X(412, "Precondition Failed")                         \
+    X(413, "Payload Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type")            \
+    X(416, "Range Not Satisfiable") X(417, "Expectation Failed") X(418, "I'm a teapot")            \
+    X(421, "Misdirected Request") X(422, "Unprocessable Entity") X(423, "Locked")                  \
+    X(424, "Failed Dependency") X(425, "Too Early") X(426, "Upgrade Required")                     \
+    X(428, "Precondition Required") X(429, "Too Many Requests")                                    \
+    X(431, "Request Header Fields Too Large") X(451, "Unavailable For Legal Reasons")              \
+    X(494, "Request Header Or Cookie Too Large") X(500, "Internal Server Error")                   \
+    X(501, "Not Implemented") X(502, "Bad Gateway") X(503, "Service Unavailable")                  \
+    X(504, "Gateway Timeout") X(505, "HTTP Version Not Supported")                                 \
+    X(507, "Insufficient Storage") X(508, "Loop Detected") X(511, "Network Authentication Required")
+
+const char *status_text(unsigned status)
+{
+    switch (status) {
+#define X(code, text)                                                                              \
+    case code: return text;
+        STATUSES(X)
+#undef X
+    default: return "Unknown";
+    }
+}
+
+/* ---- error bodies (the reference's proxying rules, section 3) ---- */
+
+enum page { PAGE_JSON, PAGE_PLAIN, PAGE_XML, PAGE_HTML };
+
+static const struct {
+    const char *content_type;
+    const char *pattern; /* message, request id */
+} pages[] = {
+    [PAGE_JSON] = {"application/json; charset=utf-8", "{\n  \"message\":\"" STR_FMT "\",\n  \"request_id\":\"%s\"\n}"},
+    [PAGE_PLAIN] = {"text/plain; charset=utf-8", STR_FMT "\nrequest_id: %s\n"},
+    [PAGE_XML] = {"application/xml; charset=utf-8",
+                  "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<error>\n  <message>" STR_FMT
+                  "</message>\n  <requestid>%s</requestid>\n</error>\n"},
+    [PAGE_HTML] = {"text/html; charset=utf-8",
+                   "<!doctype html>\n<html>\n  <head>\n    <meta charset=\"utf-8\">\n    <title>Error</title>\n"
+                   "  </head>\n  <body>\n    <h1>Error</h1>\n    <p>" STR_FMT ".</p>\n"
+                   "    <p>request_id: %s</p>\n  </body>\n</html>\n"},
+};
+
+/* A media type without parameters; case counts, as with the reference. */
+static bool page_of(struct str type, enum page *out)
+{
+    static const struct {
+        struct str type;
+        enum page page;
+    } known[] = {
+        {{"text/html", 9}, PAGE_HTML},         {{"text/plain", 10}, PAGE_PLAIN},
+        {{"text/*", 6}, PAGE_PLAIN},           {{"application/json", 16}, PAGE_JSON},
+        {{"application/*", 13}, PAGE_JSON},    {{"application/xml", 15}, PAGE_XML},
+        {{"text/xml", 8}, PAGE_XML},           {{"*/*", 3}, PAGE_JSON},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (str_eq(type, known[i].type)) {
+            *out = known[i].page;
+            return true;
+        }
+    return false;
+}
+
+/* "q=0.8" of a media range's parameters, in thousandths. */
+static unsigned quality(struct str params)
+{
+    struct str piece;
+
+    while (str_next(&params, ';', &piece)) {
+        unsigned q = 0, scale = 100;
+
+        piece = str_trim(piece);
+        if (piece.len < 3 || ascii_lower(piece.p[0]) != 'q' || piece.p[1] != '=')
+            continue;
+        if (piece.p[2] == '1')
+            return 1000;
+        for (size_t i = 4; i < piece.len && scale && piece.p[i] >= '0' && piece.p[i] <= '9'; i++, scale /= 10)
+            q += scale * (unsigned)(piece.p[i] - '0');
+        return q;
+    }
+    return 1000;
+}
+
+/* The range of highest quality that we know, the first of equals; JSON when there is none. */
+static enum page accepted(struct str accept)
+{
+    enum page best = PAGE_JSON, page;
+    unsigned best_q = 0;
+    struct str range;
+
+    while (str_next(&accept, ',', &range)) {
+        size_t semicolon = str_find(range, ';');
+        struct str params = semicolon < range.len ? str_n(range.p + semicolon + 1, range.len - semicolon - 1) : STR_NONE;
+        unsigned q = quality(params);
+
+        if (q > best_q && page_of(str_trim(str_n(range.p, semicolon)), &page)) {
+            best = page;
+            best_q = q;
+        }
+    }
+    return best;
+}
+
+static void answer_page(struct exchange *x, unsigned status, enum page page, const char *message)
+{
+    struct str body;
+
+    if (!message)
+        message = status_text(status);
+    body = arena_printf(&x->arena, pages[page].pattern, (int)strlen(message), message, x->request_id);
+    exchange_answer(x, status, pages[page].content_type, body.p ? body : STR(""));
+}
+
+void exchange_error(struct exchange *x, unsigned status, const char *message)
+{
+    const struct header *accept = headers_find_id(&x->req.headers, HDR_ACCEPT);
+
+    answer_page(x, status, accept ? accepted(accept->value) : PAGE_JSON, message);
+}
+
+void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct str body)
+{
+    x->resp = (struct resp_head){.status = (uint16_t)status, .version = 11, .content_length = -1};
+    x->answered = true;
+    x->answer = body;
+    /* at the arena's cap the answer goes without a type */
+    if (content_type && !headers_add_as(&x->resp.headers, &x->arena, HDR_CONTENT_TYPE, STR("Content-Type"),
+                                        str_of(content_type)))
+        return;
+}
+
+static const char *failure_text(unsigned status)
+{
+    switch (status) {
+    case 400: return "Bad request";
+    case 404: return "Not found";
+    case 405: return "Method not allowed";
+    case 408: return "Request timeout";
+    case 411: return "Length required";
+    case 412: return "Precondition failed";
+    case 413: return "Payload too large";
+    case 414: return "URI too long";
+    case 417: return "Expectation failed";
+    case 500: return "An unexpected error occurred";
+    case 502: return "An invalid response was received from the upstream server";
+    case 503: return "The upstream server is currently unavailable";
+    case 504: return "The upstream server is timing out";
+    default: return NULL;
+    }
+}
+
+void respond_failure(struct exchange *x, unsigned status, const char *message)
+{
+    const struct header *accept = headers_find_id(&x->req.headers, HDR_ACCEPT);
+    const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
+    enum page page = PAGE_PLAIN;
+
+    if (!message)
+        message = failure_text(status);
+    if (status == 431)
+        status = 400; /* as the reference's 494 */
+    if (accept) {
+        page = accepted(accept->value);
+    } else if (type) {
+        page = PAGE_JSON;
+        page_of(str_trim(str_n(type->value.p, str_find(type->value, ';'))), &page);
+    }
+    answer_page(x, status, page, message);
+}
+
+/* ---- heads ---- */
+
+/* Fields of a response that end here or are written by us. */
+static const bool ours[HDR_COUNT] = {
+    [HDR_CONNECTION] = true,        [HDR_CONTENT_LENGTH] = true, [HDR_KEEP_ALIVE] = true,
+    [HDR_PROXY_CONNECTION] = true,  [HDR_TRAILER] = true,        [HDR_TRANSFER_ENCODING] = true,
+    [HDR_UPGRADE] = true,           [HDR_VIA] = true,            [HDR_X_KONG_REQUEST_ID] = true,
+    [HDR_X_KONG_PROXY_LATENCY] = true, [HDR_X_KONG_RESPONSE_LATENCY] = true,
+    [HDR_X_KONG_UPSTREAM_LATENCY] = true,
+};
+
+struct seen {
+    bool date, server, via;
+    struct str length;
+};
+
+static void out_fields(struct head_out *o, struct exchange *x, struct seen *seen)
+{
+    bool cut = !x->answered && forward_has_nominated(&x->resp.headers);
+
+    HEADERS_EACH(h, &x->resp.headers) {
+        seen->date |= h->id == HDR_DATE;
+        seen->server |= h->id == HDR_SERVER;
+        seen->via |= h->id == HDR_VIA;
+        if (h->id == HDR_CONTENT_LENGTH)
+            seen->length = h->value;
+        if (ours[h->id]) {
+            if (h->id != HDR_UPGRADE || (!x->answered && x->resp.status != 101))
+                continue;
+        } else if (unlikely(cut) && forward_nominated(&x->resp.headers, h->name)) {
+            continue;
+        }
+        out_header(o, h);
+    }
+}
+
+static void out_ms(struct head_out *o, const char *name, uint64_t from, uint64_t to)
+{
+    out_str(o, str_of(name));
+    OUT_LITERAL(o, ": ");
+    out_number(o, to > from ? (to - from) / 1000 : 0);
+    OUT_LITERAL(o, "\r\n");
+}
+
+static void out_latencies(struct head_out *o, struct exchange *x, unsigned on)
+{
+    const struct xtimes *t = &x->times;
+
+    if (!x->tries) {
+        if (on & HT_BIT(HT_RESPONSE_LATENCY))
+            out_ms(o, "X-Kong-Response-Latency", t->start, t->head_out);
+        return;
+    }
+    if (on & HT_BIT(HT_UPSTREAM_LATENCY))
+        out_ms(o, "X-Kong-Upstream-Latency", t->upstream_sent, t->upstream_head ? t->upstream_head : t->head_out);
+    if (on & HT_BIT(HT_PROXY_LATENCY))
+        out_ms(o, "X-Kong-Proxy-Latency", t->start, t->upstream_sent);
+    if (on & HT_BIT(HT_UPSTREAM_STATUS) && x->upstream_status) {
+        OUT_LITERAL(o, "X-Kong-Upstream-Status: ");
+        out_number(o, x->upstream_status);
+        OUT_LITERAL(o, "\r\n");
+    }
+}
+
+static void out_via(struct head_out *o, struct exchange *x)
+{
+    OUT_LITERAL(o, "Via: ");
+    HEADERS_EACH(h, &x->resp.headers) {
+        if (h->id == HDR_VIA && h->value.len) {
+            out_str(o, h->value);
+            OUT_LITERAL(o, ", ");
+        }
+    }
+    OUT_LITERAL(o, "1.1 " TOKEN "\r\n");
+}
+
+/* What follows the head, and how its end is told (RFC 9112 section 6.3). */
+static void out_framing(struct head_out *o, struct xio *io, struct str length)
+{
+    struct exchange *x = &io->x;
+    unsigned status = x->resp.status;
+    uint64_t n;
+
+    io->head_only = x->req.method_id == M_HEAD || status < 200 || status == 204 || status == 304;
+    if (x->answered) {
+        if (status >= 200 && status != 204 && status != 304) {
+            OUT_LITERAL(o, "Content-Length: ");
+            out_number(o, x->answer.len);
+            OUT_LITERAL(o, "\r\n");
+        }
+        io->down_left = x->answer.len;
+        io->down_length_known = true;
+        return;
+    }
+    if (length.p && str_to_u64(length, &n)) {
+        if (status >= 200 && status != 204)
+            out_field(o, STR("Content-Length"), length);
+        io->down_left = n;
+        io->down_length_known = true;
+        return;
+    }
+    if (io->head_only)
+        return;
+    if (x->req.version >= 11) {
+        io->down_chunked = true;
+        OUT_LITERAL(o, "Transfer-Encoding: chunked\r\n");
+    } else {
+        io->keep_alive = false;
+    }
+}
+
+size_t respond_head(struct xio *io)
+{
+    struct exchange *x = &io->x;
+    struct head_out o = {io->w->scratch, io->w->scratch + SCRATCH_BYTES, false};
+    unsigned on = io->w->set->headers;
+    struct seen seen = {0};
+
+    x->times.head_out = worker_now(io->w);
+    OUT_LITERAL(&o, "HTTP/1.1 ");
+    out_number(&o, x->resp.status);
+    OUT_LITERAL(&o, " ");
+    out_str(&o, x->resp.reason.len ? x->resp.reason : str_of(status_text(x->resp.status)));
+    OUT_LITERAL(&o, "\r\n");
+    out_fields(&o, x, &seen);
+    out_framing(&o, io, seen.length);
+    if (x->resp.status == 101)
+        OUT_LITERAL(&o, "Connection: upgrade\r\n");
+    else if (x->answered && headers_find_id(&x->resp.headers, HDR_UPGRADE))
+        out_str(&o, io->keep_alive ? STR("Connection: Upgrade\r\n") : STR("Connection: close, Upgrade\r\n"));
+    else
+        out_str(&o, io->keep_alive ? STR("Connection: keep-alive\r\n") : STR("Connection: close\r\n"));
+    if (!seen.date)
+        out_field(&o, STR("Date"), worker_date(io->w));
+    if (!seen.server && on & HT_BIT(HT_SERVER))
+        OUT_LITERAL(&o, "Server: " TOKEN "\r\n");
+    if (x->tries && on & HT_BIT(HT_VIA))
+        out_via(&o, x);
+    else if (seen.via)
+        HEADERS_EACH(h, &x->resp.headers)
+            if (h->id == HDR_VIA)
+                out_header(&o, h);
+    out_latencies(&o, x, on);
+    if (on & HT_BIT(HT_REQUEST_ID))
+        out_field(&o, STR("X-Kong-Request-Id"), str_n(x->request_id, 32));
+    OUT_LITERAL(&o, "\r\n");
+    return o.full ? 0 : (size_t)(o.p - io->w->scratch);
+}

@@ -1,0 +1,102 @@
+/*
+ * upstream.h - the way to a target: names, the pool of kept connections, dialling.
+ *
+ * One worker's; nothing is shared but the resolver's thread.
+ */
+#ifndef DATAPLANE_UPSTREAM_UPSTREAM_H
+#define DATAPLANE_UPSTREAM_UPSTREAM_H
+
+#include <sys/socket.h>
+
+#include "dataplane/config/config.h"
+#include "dataplane/io.h"
+#include "dataplane/worker.h"
+
+#define ADDRESSES_MAX 32
+
+struct address {
+    socklen_t len;
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } u;               /* port 0: the target's is put in when it is used */
+    char text[46];     /* "127.0.0.1", "::1" */
+};
+
+/* ---- names (resolve.c) ---- */
+
+enum lookup { LOOKUP_OK, LOOKUP_WAIT, LOOKUP_NONE };
+
+struct resolver;
+int resolver_start(struct resolver **out, struct err *e) WEIR_MUSTCHECK;
+void resolver_stop(struct resolver **r); /* after the workers */
+
+/*
+ * The next address of host, in turn. LOOKUP_WAIT: io is called (worker_ready) when the answer
+ * is there; names_forget before io goes away. LOOKUP_NONE: no such name, or nobody answers.
+ * *out lives until the quiet point.
+ */
+enum lookup name_lookup(struct worker *w, struct str host, struct xio *io, const struct address **out);
+void names_forget(struct xio *io);
+void names_arrived(struct worker *w); /* takes the worker's mail */
+void names_fini(struct worker *w);
+
+/* ---- connections (pool.c, dial.c) ---- */
+
+/* All connections to one place with one TLS setting. */
+struct origin {
+    struct origin *next;
+    uint64_t hash;
+    struct address addr; /* with port */
+    SSL_CTX *tls;        /* a reference, or NULL */
+    SSL_SESSION *session;
+    struct uconn *idle;  /* newest first */
+    unsigned n_idle, n_open;
+    size_t sni_len;
+    char sni[];
+};
+
+struct uconn {
+    struct worker *w;
+    struct origin *origin;
+    struct uconn *next, **prev; /* idle list; next alone on dead and spare lists */
+    struct io io;
+    struct event ev_read, ev_write;
+    struct timer timer;
+    struct xio *xio;       /* who uses it; NULL: idle */
+    struct buf *buf;       /* bytes read; NULL while idle */
+    uint32_t at;           /* in buf: what is not used yet */
+    uint64_t requests;
+    bool reading, writing; /* events that are registered */
+    bool handshaking, connected, eof, broken, dead;
+    bool full_read;        /* the last read filled all there was room for: more may be there */
+};
+
+/*
+ * A kept connection to there, or NULL. Takes the newest.
+ */
+struct uconn *pool_take(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls,
+                        struct str sni);
+/* After a complete response: keeps it, or closes it at the limits. */
+void pool_give(struct uconn *u);
+
+/* Begins to connect; NULL with errno when the system refuses at once. */
+struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni);
+
+void uconn_kill(struct uconn *u);
+void uconn_want_read(struct uconn *u, bool want);
+void uconn_want_write(struct uconn *u, bool want);
+/* As conn_read; sets eof. */
+ssize_t uconn_read(struct uconn *u);
+
+void pool_close_idle(struct worker *w);
+void uconns_reap(struct worker *w);
+void pool_fini(struct worker *w);
+
+/* Index for SSL_set_ex_data on both sides. */
+int tls_ex_index(void);
+/* Called by the client context's new-session callback. */
+void uconn_keep_session(struct uconn *u, SSL_SESSION *session);
+
+#endif
