@@ -16,15 +16,27 @@ void arena_init(struct arena *a, size_t chunk_bytes, size_t cap_bytes)
     *a = (struct arena){.cap_bytes = cap_bytes, .chunk_bytes = chunk_bytes ? chunk_bytes : 4096};
 }
 
+/* Allocates from the embedded piece first, from its first aligned byte on. */
+static void use_embedded(struct arena *a)
+{
+#if !defined(__SANITIZE_ADDRESS__)
+    size_t skew = -(uintptr_t)a->embedded & 15u;
+
+    if (a->embedded && skew <= a->embedded_bytes) {
+        a->at = (char *)a->embedded + skew;
+        a->end = (char *)a->embedded + a->embedded_bytes;
+    }
+#else
+    (void)a;
+#endif
+}
+
 void arena_init_in(struct arena *a, void *mem, size_t size, size_t cap_bytes)
 {
     arena_init(a, 0, cap_bytes);
     a->embedded = mem;
     a->embedded_bytes = size;
-#if !defined(__SANITIZE_ADDRESS__)
-    a->at = mem;
-    a->end = a->at + size;
-#endif
+    use_embedded(a);
 }
 
 void arena_reset(struct arena *a)
@@ -38,12 +50,7 @@ void arena_reset(struct arena *a)
     a->chunk = NULL;
     a->used_bytes = 0;
     a->at = a->end = NULL;
-#if !defined(__SANITIZE_ADDRESS__)
-    if (a->embedded) {
-        a->at = a->embedded;
-        a->end = a->at + a->embedded_bytes;
-    }
-#endif
+    use_embedded(a);
 }
 
 void *arena_alloc_slow(struct arena *a, size_t size)

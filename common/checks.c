@@ -291,6 +291,7 @@ static pcre2_code *compiled_regex(const char *regex)
     c->regex = regex;
     c->code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
     WEIR_ASSERT(c->code); /* a pattern of ours */
+    (void)pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE); /* without it the interpreter matches */
     /* two threads may both add one: the second is found first, both are right */
     do {
         c->next = head;
@@ -307,6 +308,9 @@ bool regex_matches(const char *regex, struct str subject)
 
     WEIR_ASSERT(md);
     rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.len, 0, 0, md, NULL);
+    if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter takes its stack from the heap */
+        rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.len, 0,
+                         PCRE2_NO_JIT, md, NULL);
     pcre2_match_data_free(md);
     return rc >= 0;
 }

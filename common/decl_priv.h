@@ -45,6 +45,22 @@ struct tree {
 int tree_parse(struct str text, struct tree *out, struct err *e) WEIR_MUSTCHECK;
 void tree_free(struct tree *t);
 
+#define TREE_DEPTH_MAX 64
+
+/* What a text adds to the size of its node. */
+uint32_t tree_text_size(struct str text);
+
+/* Accounts for a child; false: n, at that depth, would not be within the bounds. */
+bool tree_count_child(struct node *n, const struct node *child, unsigned depth);
+
+bool tree_keys_differ(const struct node_pair *pairs, size_t n);
+
+/*
+ * The tree of a JSON text (decl_json.c), the same that libyaml's events would make; NULL: it
+ * is no JSON or has something rare in it, ask libyaml. What it took stays in the arena.
+ */
+const struct node *json_tree(struct str text, struct arena *arena);
+
 /* The value of key in a mapping, or NULL: not there, or n is no mapping. */
 const struct node *node_get(const struct node *n, struct str key);
 
@@ -53,12 +69,39 @@ const struct node *node_at(const struct node *n, size_t i);
 
 bool node_is_null(const struct node *n);
 
+/* The text of a scalar that the field wants as a string, the tree's; else NULL. */
+const char *node_text(const struct node *n, const struct field *field, enum decl_typing typing);
+
 /* The value, its scalars typed as the field (may be NULL) wants them. Never NULL. */
 json_t *node_json(const struct node *n, const struct field *field, enum decl_typing typing);
 
 /* As node_json for the members of an object whose table is fields (may be NULL). */
 json_t *node_member_json(const struct node_pair *pair, const struct field *fields,
                          const struct record_checks *checks, enum decl_typing typing);
+
+/* ---- texts by what they mean (decl_index.c) ---- */
+
+struct decl_slot {
+    const void *space; /* what kind of text it is: an address of the caller's choice */
+    struct str key;    /* borrowed */
+    const char *id;    /* of the first entity that has it, or NULL; the caller's */
+    uint32_t hash;
+    bool taken; /* an entity that is right in itself has it */
+};
+
+struct decl_index {
+    struct decl_slot *v;
+    size_t n, cap;
+    uint64_t seed;
+};
+
+/* NULL: not there. Slots move when the next one is added. */
+struct decl_slot *decl_index_find(const struct decl_index *ix, const void *space, struct str key);
+
+/* Found or added; key is borrowed for as long as the index lives. */
+struct decl_slot *decl_index_add(struct decl_index *ix, const void *space, struct str key);
+
+void decl_index_free(struct decl_index *ix);
 
 /* ---- errors (decl_errors.c) ---- */
 

@@ -13,7 +13,6 @@
 
 #include <yaml.h>
 
-#define DEPTH_MAX 64
 #define NODES_MAX 5000000u
 #define TEXT_MAX  (512u << 20)
 #define NODE_TEXT 100 /* so many bytes of text count as one more node: aliases repeat them */
@@ -101,8 +100,7 @@ static int scalar_is_plain(struct builder *b, bool *plain_out)
                   "unknown tag '%.100s', expected !!str, !!int, !!float, !!bool or !!null", tag);
 }
 
-/* What a text adds to the size of its node. */
-static uint32_t text_size(struct str text)
+uint32_t tree_text_size(struct str text)
 {
     return (uint32_t)(text.len / NODE_TEXT);
 }
@@ -116,17 +114,26 @@ static int add_size(struct builder *b, struct node *n, const struct node *child,
     return 0;
 }
 
-/* Accounts for a child. */
+bool tree_count_child(struct node *n, const struct node *child, unsigned depth)
+{
+    if (n->size + (uint64_t)child->size > NODES_MAX || depth + 1 + child->height > TREE_DEPTH_MAX)
+        return false;
+    n->size += child->size;
+    if (child->height >= n->height)
+        n->height = (uint8_t)(child->height + 1);
+    return true;
+}
+
 static int count_child(struct builder *b, struct node *n, const struct node *child, unsigned depth,
                        yaml_mark_t at)
 {
-    if (add_size(b, n, child, at) != 0)
+    struct node sum = *n;
+
+    if (tree_count_child(n, child, depth))
+        return 0;
+    if (add_size(b, &sum, child, at) != 0)
         return -1;
-    if (depth + 1 + child->height > DEPTH_MAX)
-        return refuse(b, at, "nested more than %u levels deep", DEPTH_MAX);
-    if (child->height >= n->height)
-        n->height = (uint8_t)(child->height + 1);
-    return 0;
+    return refuse(b, at, "nested more than %u levels deep", TREE_DEPTH_MAX);
 }
 
 static int build(struct builder *b, unsigned depth, const struct node **out);
@@ -135,7 +142,7 @@ static int build_scalar(struct builder *b, struct node *n)
 {
     if (scalar_is_plain(b, &n->plain) != 0 || take_text(b, &n->text) != 0)
         return -1;
-    n->size += text_size(n->text);
+    n->size += tree_text_size(n->text);
     return 0;
 }
 
@@ -153,7 +160,7 @@ static int build_seq(struct builder *b, unsigned depth, struct node *n)
             rc = 0;
             break;
         }
-        if (n->n == cap)
+        if (!items || n->n == cap)
             items = xrealloc(items, (cap = cap ? cap * 2 : 8) * sizeof(*items));
         if (build(b, depth + 1, &items[n->n]) != 0 ||
             count_child(b, n, items[n->n], depth, at) != 0)
@@ -173,22 +180,54 @@ static int compare_keys(const void *a, const void *b)
     return c ? c : (x->line > y->line) - (x->line < y->line);
 }
 
-/* Two equal keys in one mapping are a mistake: which of the values is meant? */
-static int check_keys(struct builder *b, const struct node_pair *pairs, size_t n)
-{
-    const struct node_pair **sorted = xmalloc((n + 1) * sizeof(*sorted));
-    int rc = 0;
+#define FEW_KEYS 16 /* comparing all of so few is faster than sorting them */
 
+static bool few_and_different(const struct node_pair *pairs, size_t n)
+{
+    for (size_t i = 1; n <= FEW_KEYS && i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (str_eq(pairs[i].key, pairs[k].key))
+                return false;
+    return n <= FEW_KEYS;
+}
+
+/* A key that stands twice, where it first does in *first_out; NULL: there is none. */
+static const struct node_pair *repeated_key(const struct node_pair *pairs, size_t n,
+                                            const struct node_pair **first_out)
+{
+    const struct node_pair **sorted, *found = NULL;
+
+    if (few_and_different(pairs, n))
+        return NULL;
+    sorted = xmalloc((n + 1) * sizeof(*sorted));
     for (size_t i = 0; i < n; i++)
         sorted[i] = &pairs[i];
     qsort(sorted, n, sizeof(*sorted), compare_keys);
-    for (size_t i = 1; i < n && rc == 0; i++)
-        if (str_eq(sorted[i - 1]->key, sorted[i]->key))
-            rc = refuse(b, (yaml_mark_t){.line = sorted[i]->line - 1},
-                        "key '%.100s' appears twice, first on line %u", sorted[i]->key.p,
-                        sorted[i - 1]->line);
+    for (size_t i = 1; i < n && !found; i++)
+        if (str_eq(sorted[i - 1]->key, sorted[i]->key)) {
+            *first_out = sorted[i - 1];
+            found = sorted[i];
+        }
     free(sorted);
-    return rc;
+    return found;
+}
+
+bool tree_keys_differ(const struct node_pair *pairs, size_t n)
+{
+    const struct node_pair *first;
+
+    return !repeated_key(pairs, n, &first);
+}
+
+/* Two equal keys in one mapping are a mistake: which of the values is meant? */
+static int check_keys(struct builder *b, const struct node_pair *pairs, size_t n)
+{
+    const struct node_pair *first, *again = repeated_key(pairs, n, &first);
+
+    if (!again)
+        return 0;
+    return refuse(b, (yaml_mark_t){.line = again->line - 1},
+                  "key '%.100s' appears twice, first on line %u", again->key.p, first->line);
 }
 
 struct pair_list {
@@ -229,7 +268,7 @@ static int merge_from(struct builder *b, struct node *n, const struct node *from
         if (to->n >= MERGED_KEYS_MAX)
             return refuse(b, at, "<<: expected at most %d keys in the whole mapping",
                           MERGED_KEYS_MAX);
-        n->size += text_size(from->pairs[i].key);
+        n->size += tree_text_size(from->pairs[i].key);
         if (add_size(b, n, from->pairs[i].value, at) != 0)
             return -1;
         if (!list_has(to, from->pairs[i].key))
@@ -274,7 +313,7 @@ static int build_pair(struct builder *b, unsigned depth, struct node *n, struct 
     p->plain_key = b->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (take_text(b, &p->key) != 0 || next_event(b) != 0 || build(b, depth + 1, &p->value) != 0)
         return -1;
-    n->size += text_size(p->key);
+    n->size += tree_text_size(p->key);
     return count_child(b, n, p->value, depth, at);
 }
 
@@ -340,8 +379,8 @@ static int build(struct builder *b, unsigned depth, const struct node **out)
     struct node *n;
     int rc;
 
-    if (depth > DEPTH_MAX)
-        return refuse(b, b->event.start_mark, "nested more than %u levels deep", DEPTH_MAX);
+    if (depth > TREE_DEPTH_MAX)
+        return refuse(b, b->event.start_mark, "nested more than %u levels deep", TREE_DEPTH_MAX);
     if (b->event.type == YAML_ALIAS_EVENT)
         return build_alias(b, out);
     anchor = event_anchor(&b->event);
@@ -453,6 +492,12 @@ int tree_parse(struct str text, struct tree *out, struct err *e)
         json_decref(b.anchors);
         return err_set(e, ERR_LIMIT, "expected at most %u MiB", TEXT_MAX >> 20);
     }
+    out->root = looks_like_json(text) ? json_tree(text, &out->arena) : NULL;
+    if (out->root) {
+        json_decref(b.anchors);
+        return 0;
+    }
+    arena_reset(&out->arena);
     if (looks_like_json(text))
         text = join_surrogates(text, &joined);
     WEIR_ASSERT(yaml_parser_initialize(&b.parser));
@@ -565,10 +610,13 @@ static json_t *real_json(struct str s)
 
 static json_t *text_json(struct str s)
 {
-    json_t *text = json_stringn(s.p, s.len);
+    return json_stringn_nocheck(s.p, s.len); /* trees are of valid UTF-8 */
+}
 
-    WEIR_ASSERT(text); /* libyaml lets valid UTF-8 through only */
-    return text;
+static bool wants_text(const struct field *field, enum decl_typing typing)
+{
+    return typing != DECL_STRICT && field &&
+           (field->type == FT_STRING || field->type == FT_FOREIGN);
 }
 
 static json_t *scalar_json(const struct node *n, const struct field *field, enum decl_typing typing)
@@ -580,12 +628,28 @@ static json_t *scalar_json(const struct node *n, const struct field *field, enum
         return text_json(n->text);
     if (node_is_null(n))
         return json_null();
-    if (by_field && field && (field->type == FT_STRING || field->type == FT_FOREIGN))
+    if (wants_text(field, typing))
         return text_json(n->text);
     if ((value = bool_json(n->text, by_field ? field && field->type == FT_BOOLEAN : true)) ||
         (value = integer_json(n->text)) || (value = real_json(n->text)))
         return value;
     return text_json(n->text);
+}
+
+const char *node_text(const struct node *n, const struct field *field, enum decl_typing typing)
+{
+    const char *text = NULL;
+    json_t *value;
+
+    if (n->kind != NODE_SCALAR || node_is_null(n))
+        return NULL;
+    if (!n->plain || wants_text(field, typing))
+        return n->text.p;
+    value = scalar_json(n, field, typing);
+    if (json_is_string(value))
+        text = n->text.p;
+    json_decref(value);
+    return text;
 }
 
 json_t *node_member_json(const struct node_pair *pair, const struct field *fields,
@@ -609,7 +673,7 @@ static json_t *map_json(const struct node *n, const struct field *field, enum de
         const struct node_pair *p = &n->pairs[i];
         json_t *value = record ? node_member_json(p, field->fields, field->checks, typing)
                                : node_json(p->value, values, typing);
-        json_object_set_new(object, p->key.p, value);
+        json_object_setn_new_nocheck(object, p->key.p, p->key.len, value);
     }
     return object;
 }

@@ -1,15 +1,16 @@
 /*
  * declarative.c - from the tree of a document to flat entities.
  *
- *   walk      every entity, nested or not, becomes an item with its input document, its id
- *             and what it refers to; parents before children
- *   settle    references to ids, then the table's checks and defaults (schema_insert)
- *   collect   uniqueness, and the result
+ *   walk      every entity, nested or not, becomes an item: where it stands in the tree, its
+ *             id, and what others may call it; parents before children
+ *   settle    item by item, the document: its members, references to ids, the table's checks
+ *             and defaults (schema_insert), uniqueness; it goes to the sink and is forgotten
  *
  * Whatever is wrong is kept until the end. People get all of it. The reference stops after
  * the first of three kinds (fields, references, uniqueness); so does its error object.
  */
 #include "common/decl_priv.h"
+#include "common/schema_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,8 +33,8 @@ struct item {
     size_t parent; /* index of the item around this one, or NO_PARENT */
     const struct field *parent_field;
     size_t position; /* 1-based, in its list */
-    json_t *doc;     /* input; after settle: the entity */
-    const char *id;  /* borrowed from doc, or NULL: not there or no text */
+    json_t *doc;     /* while it is settled */
+    const char *id;  /* or NULL: not a text */
     struct ref *refs;
     json_t *errors; /* object, as violations.fields; NULL: none so far */
     char *refusal;  /* what is wrong with the item as a whole */
@@ -45,13 +46,18 @@ struct reader {
     struct arena *arena;
     struct item *items;
     size_t n_items, cap_items;
-    json_t *ids, *names; /* entity name: {id or endpoint key: id} */
-    json_t *seen;        /* "services.name": {value: true} */
+    /* by entity: its ids; by field: its values that are unique or stand for an id */
+    struct decl_index index;
     json_t *top;         /* errors of the document itself */
     json_t *bad_refs;    /* entity name: {name or id: [text]} */
     json_t *defaults;    /* _info.defaults, borrowed, or NULL */
     bool old_paths;      /* versions 1.1 and 2.1: regexes carry no ~ yet */
     struct decl_errors *errs;
+    decl_sink *sink;
+    void *sink_arg;
+    /* the last kind that an id was made for, and what its ids derive from */
+    const struct entity *space_of;
+    struct uuid space;
 };
 
 static bool deck(const struct reader *r)
@@ -104,13 +110,57 @@ static const char *id_text(const char *text, char buf[UUID_TEXT_LEN + 1])
     return buf;
 }
 
-static const struct ref *item_ref(const struct item *it, const struct field *f)
+static const json_t *defaults_of(const struct reader *r, const struct item *it)
 {
-    const struct ref *ref = it->refs;
+    return json_object_get(r->defaults, it->ent->singular);
+}
 
-    while (ref && ref->field != f)
-        ref = ref->next;
-    return ref;
+/* The text that the input has for a field of its table, or NULL. */
+static const char *input_text(const struct reader *r, const struct item *it, const struct field *f)
+{
+    const struct node *n = node_get(it->node, str_of(f->name));
+
+    return n ? node_text(n, f, r->typing) : doc_text(defaults_of(r, it), f->name);
+}
+
+/*
+ * What `service: s1` or `service: {id: ...}` names, a scalar; decK also writes {name: s1}.
+ * NULL: nothing, or (with what is wrong in *wrong_out, which is the caller's) no text.
+ */
+static const struct node *foreign_node(const struct reader *r, const struct field *f,
+                                       const struct node *n, json_t **wrong_out)
+{
+    static const char *const words[] = {"id", "name", "username", "prefix"};
+    const struct node *inner = NULL;
+
+    *wrong_out = NULL;
+    if (n->kind == NODE_MAP) {
+        for (size_t i = 0; i < (deck(r) ? ARRAY_LEN(words) : 1) && !inner; i++)
+            inner = node_get(n, str_of(words[i]));
+        if (!inner) {
+            *wrong_out = json_pack("{s:s}", "id", "missing primary key");
+            return NULL;
+        }
+        n = inner;
+    }
+    if (node_is_null(n))
+        return NULL;
+    if (node_text(n, f, r->typing))
+        return n;
+    *wrong_out = json_string("expected a string");
+    return NULL;
+}
+
+/* The text of a reference as it is written, or NULL. */
+static const char *foreign_text(const struct reader *r, const struct item *it,
+                                const struct field *f)
+{
+    const struct node *n = node_get(it->node, str_of(f->name));
+    json_t *wrong = NULL;
+
+    n = n ? foreign_node(r, f, n, &wrong) : NULL;
+    json_decref(wrong);
+    return n ? n->text.p : NULL;
 }
 
 /* "plugins:*:cors::s1:bob"; false when a part is missing or made up anew each time. */
@@ -119,9 +169,8 @@ static bool cache_key_text(const struct reader *r, const struct item *it, struct
     sbuf_addf(out, "%s:*", it->ent->name);
     for (const char *const *name = it->ent->cache_key; *name; name++) {
         const struct field *f = field_find(it->ent->fields, str_of(*name));
-        const struct ref *ref = item_ref(it, f);
         const char *text =
-            f->type == FT_FOREIGN ? (ref ? ref->text : NULL) : doc_text(it->doc, *name);
+            f->type == FT_FOREIGN ? foreign_text(r, it, f) : input_text(r, it, f);
 
         if (!text && f == it->parent_field)
             text = r->items[it->parent].id;
@@ -132,29 +181,49 @@ static bool cache_key_text(const struct reader *r, const struct item *it, struct
     return true;
 }
 
-static void make_id(const struct reader *r, struct item *it)
+static const struct field *endpoint_field(const struct entity *ent)
+{
+    return ent->endpoint_key ? field_find(ent->fields, str_of(ent->endpoint_key)) : NULL;
+}
+
+static struct uuid make_id(struct reader *r, const struct item *it, const char *name)
 {
     static const struct uuid space = {{0xfd, 0x02, 0x80, 0x1f, 0x09, 0x57, 0x4a, 0x15, 0xa5, 0x5a,
                                        0xc8, 0xd9, 0x60, 0x6f, 0x30, 0xb5}};
-    struct uuid entity_space = uuid_v5(&space, str_of(it->ent->name)), id;
-    char text[UUID_TEXT_LEN + 1];
     struct sbuf key = {0};
-    bool fixed;
+    struct uuid id;
 
-    if (it->ent->cache_key) {
-        fixed = cache_key_text(r, it, &key);
-    } else {
-        const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
-        fixed = name != NULL;
-        sbuf_adds(&key, name ? name : "");
+    if (r->space_of != it->ent) {
+        r->space_of = it->ent;
+        r->space = uuid_v5(&space, str_of(it->ent->name));
     }
-    id = fixed ? uuid_v5(&entity_space, sbuf_str(&key)) : uuid_v4();
-    uuid_format(&id, text);
-    json_object_set_new(it->doc, "id", json_string(text));
+    if (!it->ent->cache_key)
+        return name ? uuid_v5(&r->space, str_of(name)) : uuid_v4();
+    id = cache_key_text(r, it, &key) ? uuid_v5(&r->space, sbuf_str(&key)) : uuid_v4();
     sbuf_free(&key);
+    return id;
 }
 
-/* ---- walk: the members of one entity ---- */
+/* The id that is written, or one that follows from what is; NULL when it is no text. */
+static const char *choose_id(struct reader *r, const struct item *it, const char *name)
+{
+    const struct field *f = field_find(it->ent->fields, STR("id"));
+    const struct node *n = node_get(it->node, STR("id"));
+    const json_t *dflt = n ? NULL : json_object_get(defaults_of(r, it), "id");
+    char buf[UUID_TEXT_LEN + 1];
+    const char *text;
+    struct uuid id;
+
+    if (n ? !node_is_null(n) : dflt && !json_is_null(dflt)) {
+        text = id_text(input_text(r, it, f), buf);
+        return text ? arena_strdup(r->arena, str_of(text)) : NULL;
+    }
+    id = make_id(r, it, name);
+    uuid_format(&id, buf);
+    return arena_strdup(r->arena, str_n(buf, UUID_TEXT_LEN));
+}
+
+/* ---- settle: the members of one entity ---- */
 
 /* The field through which entities called `key` nest in a parent, or NULL: they do not. */
 static const struct field *nesting_field(const struct entity *parent, struct str key,
@@ -178,31 +247,16 @@ static void add_ref(struct reader *r, struct item *it, const struct field *f, co
     it->refs = ref;
 }
 
-/* `service: s1` or `service: {id: ...}`; decK also writes {name: s1}. */
 static void take_foreign(struct reader *r, struct item *it, const struct field *f,
                          const struct node *n)
 {
-    static const char *const words[] = {"id", "name", "username", "prefix"};
-    const struct node *inner = NULL;
-    json_t *value;
+    json_t *wrong;
 
-    if (n->kind == NODE_MAP) {
-        for (size_t i = 0; i < (deck(r) ? ARRAY_LEN(words) : 1) && !inner; i++)
-            inner = node_get(n, str_of(words[i]));
-        if (!inner) {
-            item_error(it, f->name, json_pack("{s:s}", "id", "missing primary key"));
-            return;
-        }
-        n = inner;
-    }
-    if (node_is_null(n))
-        return;
-    value = n->kind == NODE_SCALAR ? node_json(n, f, r->typing) : NULL;
-    if (json_is_string(value))
+    n = foreign_node(r, f, n, &wrong);
+    if (n)
         add_ref(r, it, f, n);
-    else
-        item_error(it, f->name, json_string("expected a string"));
-    json_decref(value);
+    else if (wrong)
+        item_error(it, f->name, wrong);
 }
 
 /* `_config: name`: the block of that name, under what the plugin says itself. */
@@ -268,15 +322,15 @@ static void take_members(struct reader *r, struct item *it)
             take_foreign(r, it, f, pair->value);
         } else if (!(f && f->type == FT_SUBRECORD) &&
                    !(deck(r) && str_eq(pair->key, STR("_config")))) {
-            json_object_set_new(
-                it->doc, pair->key.p,
+            json_object_setn_new_nocheck(
+                it->doc, pair->key.p, pair->key.len,
                 node_member_json(pair, it->ent->fields, it->ent->checks, r->typing));
         }
     }
     take_subrecords(r, it);
 }
 
-/* ---- walk: versions 1.1 and 2.1 told a regex from a prefix by its letters ---- */
+/* ---- settle: versions 1.1 and 2.1 told a regex from a prefix by its letters ---- */
 
 static bool is_unreserved(int c)
 {
@@ -344,14 +398,17 @@ static size_t add_item(struct reader *r, const struct item *it)
 }
 
 /* Makes the item findable for references. */
-static void index_item(struct reader *r, const struct item *it)
+static void index_item(struct reader *r, const struct item *it, const struct field *name_field,
+                       const char *name)
 {
-    const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
-    json_t *names = object_in(r->names, it->ent->name);
+    struct decl_slot *slot = decl_index_add(&r->index, it->ent, str_of(it->id));
 
-    json_object_set_new(object_in(r->ids, it->ent->name), it->id, json_true());
-    if (name && !json_object_get(names, name))
-        json_object_set_new(names, name, json_string(it->id));
+    slot->id = it->id;
+    if (!name)
+        return;
+    slot = decl_index_add(&r->index, name_field, str_of(name));
+    if (!slot->id) /* the first one of a name has it */
+        slot->id = it->id;
 }
 
 /* {} is an empty list, too. */
@@ -383,30 +440,19 @@ static void walk_children(struct reader *r, size_t at)
 
 static void walk_item(struct reader *r, struct item it)
 {
-    json_t *defaults = json_object_get(r->defaults, it.ent->singular);
-    char buf[UUID_TEXT_LEN + 1];
-    size_t at;
+    const struct field *name_field = endpoint_field(it.ent);
+    const char *name;
 
-    it.doc = json_object();
     if (it.node->kind != NODE_MAP) {
         it.refusal = xstrdup("expected a record");
         add_item(r, &it);
         return;
     }
-    take_members(r, &it);
-    if (json_is_object(defaults))
-        json_object_update_missing(it.doc, defaults);
-    migrate_paths(r, &it);
-    if (!json_object_get(it.doc, "id") || json_is_null(json_object_get(it.doc, "id")))
-        make_id(r, &it);
-    it.id = doc_text(it.doc, "id");
-    if (it.id) {
-        json_object_set_new(it.doc, "id", json_string(id_text(it.id, buf)));
-        it.id = doc_text(it.doc, "id");
-        index_item(r, &it);
-    }
-    at = add_item(r, &it);
-    walk_children(r, at);
+    name = name_field ? input_text(r, &it, name_field) : NULL;
+    it.id = choose_id(r, &it, name);
+    if (it.id)
+        index_item(r, &it, name_field, name);
+    walk_children(r, add_item(r, &it));
 }
 
 static void walk_list(struct reader *r, const struct entity *ent, const struct node *list,
@@ -526,10 +572,27 @@ static void bad_ref(struct reader *r, const struct item *it, const struct ref *r
 static void set_foreign(struct item *it, const struct field *f, const char *id)
 {
     struct uuid u;
+    json_t *key;
 
     if (!id || !uuid_parse(str_of(id), &u))
         id = SOME_ID;
-    json_object_set_new(it->doc, f->name, json_pack("{s:s}", "id", id));
+    key = json_object();
+    json_object_set_new_nocheck(key, "id", json_string_nocheck(id));
+    json_object_set_new_nocheck(it->doc, f->name, key);
+}
+
+/* The id of the entity that a reference means by its id or its name, or NULL. */
+static const char *find_target(const struct reader *r, const struct ref *ref)
+{
+    const struct entity *target = entity_by_name(str_of(ref->field->reference));
+    const struct field *name_field = target ? endpoint_field(target) : NULL;
+    char buf[UUID_TEXT_LEN + 1];
+    const struct decl_slot *slot =
+        decl_index_find(&r->index, target, str_of(id_text(ref->text, buf)));
+
+    if (!slot && name_field)
+        slot = decl_index_find(&r->index, name_field, str_of(ref->text));
+    return slot ? slot->id : NULL;
 }
 
 static void settle_refs(struct reader *r, struct item *it)
@@ -537,14 +600,11 @@ static void settle_refs(struct reader *r, struct item *it)
     if (it->parent_field)
         set_foreign(it, it->parent_field, r->items[it->parent].id);
     for (const struct ref *ref = it->refs; ref; ref = ref->next) {
-        const char *target = ref->field->reference;
-        char buf[UUID_TEXT_LEN + 1];
-        const char *id = id_text(ref->text, buf);
+        const char *id;
 
         if (ref->field == it->parent_field)
             continue; /* the entity around it counts; what is written shapes the id alone */
-        if (!json_object_get(json_object_get(r->ids, target), id))
-            id = doc_text(json_object_get(r->names, target), ref->text);
+        id = find_target(r, ref);
         if (!id)
             bad_ref(r, it, ref);
         set_foreign(it, ref->field, id);
@@ -555,6 +615,67 @@ static void settle_refs(struct reader *r, struct item *it)
             set_foreign(it, f, SOME_ID);
 }
 
+static void already_declared(struct item *it, const char *what, const char *value)
+{
+    struct sbuf b = {0};
+
+    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared",
+              it->ent->name, what, value);
+    it->refusal = sbuf_take(&b);
+}
+
+/* True the first time that an entity which is right in itself has this text. */
+static bool first_time(struct reader *r, const void *space, const char *text)
+{
+    struct decl_slot *slot = decl_index_find(&r->index, space, str_of(text));
+
+    if (!slot) /* text is the document's, which goes before the index does */
+        slot = decl_index_add(&r->index, space,
+                              str_of(arena_strdup(r->arena, str_of(text))));
+    if (slot->taken)
+        return false;
+    slot->taken = true;
+    return true;
+}
+
+static void check_unique(struct reader *r, struct item *it)
+{
+    for (const struct field *f = it->ent->fields; f->name && !it->refusal; f++) {
+        const char *value = (f->flags & FF_UNIQUE) ? doc_text(it->doc, f->name) : NULL;
+        if (value && !first_time(r, f, value))
+            already_declared(it, f->name, value);
+    }
+    if (!it->refusal && !first_time(r, it->ent, it->id))
+        already_declared(it, "primary key", it->id);
+}
+
+static void make_document(struct reader *r, struct item *it)
+{
+    const json_t *defaults = defaults_of(r, it);
+
+    it->doc = json_object();
+    take_members(r, it);
+    if (json_is_object(defaults))
+        json_object_update_missing(it->doc, (json_t *)(uintptr_t)defaults);
+    migrate_paths(r, it);
+    if (it->id)
+        json_object_set_new_nocheck(it->doc, "id", json_string_nocheck(it->id));
+    settle_refs(r, it);
+}
+
+/* The document to the sink, when nothing is wrong with it. */
+static void hand_on(struct reader *r, struct item *it)
+{
+    struct err e;
+
+    check_unique(r, it);
+    if (it->refusal)
+        return;
+    err_clear(&e);
+    if (r->sink(r->sink_arg, it->ent, it->id, it->doc, &e) != 0)
+        it->refusal = xstrdup(e.message);
+}
+
 static void settle(struct reader *r, struct item *it)
 {
     struct violations v = {0};
@@ -562,68 +683,19 @@ static void settle(struct reader *r, struct item *it)
 
     if (it->refusal)
         return;
-    settle_refs(r, it);
-    if (schema_insert(it->ent, it->doc, &entity, &v) != 0) {
+    make_document(r, it);
+    if (schema_insert_taken(it->ent, it->doc, &entity, &v) != 0) {
         if (it->errors)
             json_object_update_missing(it->errors, v.fields);
         else
             it->errors = json_incref(v.fields);
-    } else {
-        json_decref(it->doc);
-        it->doc = entity;
-        it->id = doc_text(it->doc, "id");
     }
+    it->doc = entity;
+    if (!it->errors)
+        hand_on(r, it);
+    json_decref(it->doc);
+    it->doc = NULL;
     violations_free(&v);
-}
-
-/* ---- collect ---- */
-
-static void already_declared(struct item *it, const char *what, const char *value)
-{
-    struct sbuf b = {0};
-
-    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared",
-              it->ent->name, what, value);
-    free(it->refusal);
-    it->refusal = sbuf_take(&b);
-}
-
-/* True the first time this value of this field is seen. */
-static bool first_time(struct reader *r, const struct entity *ent, const char *field,
-                       const char *value)
-{
-    char key[96];
-    json_t *seen;
-
-    snprintf(key, sizeof(key), "%s.%s", ent->name, field);
-    seen = object_in(r->seen, key);
-    if (json_object_get(seen, value))
-        return false;
-    json_object_set_new(seen, value, json_true());
-    return true;
-}
-
-static void check_unique(struct reader *r, struct item *it, json_t *list)
-{
-    for (const struct field *f = it->ent->fields; f->name && !it->refusal; f++) {
-        const char *value = (f->flags & FF_UNIQUE) ? doc_text(it->doc, f->name) : NULL;
-        if (value && !first_time(r, it->ent, f->name, value))
-            already_declared(it, f->name, value);
-    }
-    if (!it->refusal && json_object_get(list, it->id))
-        already_declared(it, "primary key", it->id);
-}
-
-static void collect(struct reader *r, struct item *it, json_t *out)
-{
-    json_t *list;
-
-    if (it->errors || it->refusal)
-        return;
-    list = object_in(out, it->ent->name);
-    check_unique(r, it, list);
-    if (!it->refusal)
-        json_object_set(list, it->id, it->doc);
 }
 
 /* ---- the errors of all items ---- */
@@ -688,6 +760,8 @@ static void report(struct reader *r)
         json_t *text = it->refusal ? json_string(it->refusal) : NULL;
         struct sbuf path = {0};
 
+        if (!it->errors && !text)
+            continue;
         item_path(r, it, &path);
         if (it->errors) {
             decl_errors_add_fields(r->errs, it->node, it->node->line, path.p, it->errors);
@@ -713,48 +787,38 @@ static void report(struct reader *r)
 static void reader_fini(struct reader *r)
 {
     for (size_t i = 0; i < r->n_items; i++) {
-        json_decref(r->items[i].doc);
         json_decref(r->items[i].errors);
         free(r->items[i].refusal);
     }
     free(r->items);
-    json_decref(r->ids);
-    json_decref(r->names);
-    json_decref(r->seen);
+    decl_index_free(&r->index);
     json_decref(r->top);
     json_decref(r->bad_refs);
 }
 
-static int read_tree(struct tree *tree, enum decl_typing typing, struct decl *out,
-                     struct decl_errors *errs)
+static int read_tree(struct tree *tree, enum decl_typing typing, decl_sink *sink, void *arg,
+                     json_t **info_out, struct decl_errors *errs)
 {
     struct reader r = {.typing = typing,
                        .root = tree->root,
                        .arena = &tree->arena,
                        .errs = errs,
-                       .ids = json_object(),
-                       .names = json_object(),
-                       .seen = json_object(),
+                       .sink = sink,
+                       .sink_arg = arg,
                        .top = json_object(),
                        .bad_refs = json_object()};
     const struct node *info = node_get(tree->root, STR("_info"));
 
     if (deck(&r) && info) {
-        out->info = node_json(info, NULL, typing);
-        r.defaults = json_object_get(out->info, "defaults");
+        *info_out = node_json(info, NULL, typing);
+        r.defaults = json_object_get(*info_out, "defaults");
     }
-    out->entities = json_object();
     walk_document(&r);
     for (size_t i = 0; i < r.n_items; i++)
         settle(&r, &r.items[i]);
-    for (size_t i = 0; i < r.n_items; i++)
-        collect(&r, &r.items[i], out->entities);
     report(&r);
     reader_fini(&r);
-    if (errs->n == 0)
-        return 0;
-    decl_free(out);
-    return -1;
+    return errs->n == 0 ? 0 : -1;
 }
 
 /* One error that is not an entity's; reference: how the reference words it. */
@@ -773,23 +837,40 @@ static int refuse_document(struct decl_errors *errs, size_t line, const char *te
     return -1;
 }
 
+static int parse(struct str text, struct tree *tree, struct decl_errors *errs)
+{
+    struct err e = {0};
+
+    if (tree_parse(text, tree, &e) != 0)
+        return refuse_document(errs, tree->error_line, e.message,
+                               tree->reference_error[0] ? tree->reference_error : e.message);
+    if (tree->root->kind != NODE_MAP)
+        return refuse_document(errs, tree->root->line,
+                               "expected a mapping of entity names to lists", "");
+    return 0;
+}
+
+/* A sink: into an object as that of struct decl. */
+static int keep(void *arg, const struct entity *ent, const char *id, json_t *doc, struct err *e)
+{
+    (void)e;
+    json_object_set(object_in(arg, ent->name), id, doc);
+    return 0;
+}
+
 int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs)
 {
     struct tree tree;
-    struct err e = {0};
     int rc;
 
-    *out = (struct decl){0};
+    *out = (struct decl){.entities = json_object()};
     *errs = (struct decl_errors){0};
-    if (tree_parse(text, &tree, &e) != 0)
-        rc = refuse_document(errs, tree.error_line, e.message,
-                             tree.reference_error[0] ? tree.reference_error : e.message);
-    else if (tree.root->kind != NODE_MAP)
-        rc = refuse_document(errs, tree.root->line, "expected a mapping of entity names to lists",
-                             "");
-    else
-        rc = read_tree(&tree, typing, out, errs);
+    rc = parse(text, &tree, errs);
+    if (rc == 0)
+        rc = read_tree(&tree, typing, keep, out->entities, &out->info, errs);
     tree_free(&tree);
+    if (rc != 0)
+        decl_free(out);
     return rc;
 }
 
@@ -840,20 +921,35 @@ void decl_errors_name_file(struct decl_errors *errs, const char *path)
     }
 }
 
-int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs)
+int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
 {
     struct sbuf text = {0};
     struct err e = {0};
+    json_t *info = NULL;
+    struct tree tree;
     int rc;
 
-    *out = (struct decl){0};
     *errs = (struct decl_errors){0};
     if (decl_load_text(path, &text, &e) != 0) {
-        rc = refuse_document(errs, 0, e.message, "");
-    } else {
-        rc = decl_read(sbuf_str(&text), DECL_BY_FIELD, out, errs);
-        decl_errors_name_file(errs, path);
+        sbuf_free(&text);
+        return refuse_document(errs, 0, e.message, "");
     }
-    sbuf_free(&text);
+    rc = parse(sbuf_str(&text), &tree, errs);
+    sbuf_free(&text); /* the tree has copies of what it needs */
+    if (rc == 0)
+        rc = read_tree(&tree, DECL_BY_FIELD, sink, arg, &info, errs);
+    tree_free(&tree);
+    decl_errors_name_file(errs, path);
+    return rc;
+}
+
+int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs)
+{
+    int rc;
+
+    *out = (struct decl){.entities = json_object()};
+    rc = decl_read_file_to(path, keep, out->entities, errs);
+    if (rc != 0)
+        decl_free(out);
     return rc;
 }

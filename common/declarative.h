@@ -47,6 +47,20 @@ json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e);
 /* Text to entities. 0, or -1 with every error found. */
 int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
 
+/*
+ * What takes the entities of a document, each after the one around it; doc is borrowed (incref
+ * it to keep it). Returns 0, or -1 with e: the entity is refused with e's message.
+ */
+typedef int decl_sink(void *arg, const struct entity *ent, const char *id, json_t *doc,
+                      struct err *e);
+
+/*
+ * As decl_read_file, entity by entity: never are all of their documents in memory. When it
+ * returns -1, what the sink has been given is part of a document that is wrong.
+ */
+int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
+    WEIR_MUSTCHECK;
+
 /* As decl_read for a file; errors carry its name. */
 int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
 

@@ -4,8 +4,8 @@
 #include "common/checks.h"
 #include "common/schema_priv.h"
 
-#define DEPTH_MAX 16   /* names in one argument's path */
-#define INDEX_MAX 1000 /* as many as there may be arguments */
+#define DEPTH_MAX 16    /* names in one argument's path */
+#define INDEX_MAX 1000  /* as many as there may be arguments */
 #define HOLES_MAX 10000 /* positions that the lists of one form leave open */
 
 /* One step of "a.b[c][1][]": a name, a position, or the end of a list. */

@@ -138,7 +138,7 @@ static int put_map(struct sbuf *out, const struct field *f, const json_t *map, s
 static int put_value(struct sbuf *out, const struct field *f, unsigned num, const json_t *value,
                      struct err *e)
 {
-    struct shape inner = shape_of_record(f);
+    struct shape inner;
 
     switch (f->type) {
     case FT_STRING:
@@ -160,7 +160,9 @@ static int put_value(struct sbuf *out, const struct field *f, unsigned num, cons
     case FT_SET: return put_list(out, f, num, value, e);
     case FT_MAP: return put_map(out, f, value, e);
     case FT_RECORD:
-    case FT_SUBRECORD: return put_message(out, num, &inner, value, e);
+    case FT_SUBRECORD:
+        inner = shape_of_record(f);
+        return put_message(out, num, &inner, value, e);
     case FT_FOREIGN: return put_foreign(out, f, value, e);
     }
     WEIR_UNREACHABLE("field type");
@@ -168,10 +170,12 @@ static int put_value(struct sbuf *out, const struct field *f, unsigned num, cons
 
 static int put_shape(struct sbuf *out, const struct shape *t, const json_t *doc, struct err *e)
 {
+    json_t *values[SHAPE_FIELDS_MAX];
     const struct field *f;
 
+    shape_values(t, doc, values);
     for (size_t i = 0; (f = shape_next(t, &i));) {
-        const json_t *value = json_object_get(doc, f->name);
+        const json_t *value = values[i - 1];
 
         if (!value || json_is_null(value) || !on_wire(f))
             continue;
@@ -215,7 +219,8 @@ static struct reader reader_of(struct str bytes, struct err *e)
 
 static int bad(struct err *e, const char *what)
 {
-    return err_set(e, ERR_INVALID, "record: %s", what);
+    err_set(e, ERR_INVALID, "record: %s", what);
+    return -1;
 }
 
 static int get_varint(struct reader *r, uint64_t *out)
@@ -453,7 +458,7 @@ static char *list_grow(struct decoder *d, struct list *list, size_t size, size_t
             err_set(d->e, ERR_LIMIT, "record: out of memory");
             return NULL;
         }
-        if (old)
+        if (list->v)
             memcpy(v, list->v, old * size);
         list->v = v;
     }
@@ -541,7 +546,7 @@ static int decode_entry(struct decoder *d, const struct field *f, struct str byt
                         struct map_entry *entry)
 {
     struct reader r = reader_of(bytes, d->e);
-    struct item it;
+    struct item it = {0};
     int got;
 
     *entry = (struct map_entry){0};
@@ -588,7 +593,7 @@ static int decode_map(struct decoder *d, const struct field *f, struct reader *r
 static int decode_fields(struct decoder *d, const struct field *fields, struct str body, char *out)
 {
     struct reader r = reader_of(body, d->e);
-    struct item it;
+    struct item it = {0};
     size_t n = 0;
     int got;
 

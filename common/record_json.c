@@ -219,7 +219,7 @@ static void print_indent(struct sbuf *out, const char *prefix)
 /* The message that a record or map field needs, printed before the field that uses it. */
 static void print_inner(struct sbuf *out, const char *prefix, const struct field *f)
 {
-    const struct field *record = f->elem && f->elem->type == FT_RECORD ? f->elem : f;
+    const struct field *record = f->type == FT_ARRAY || f->type == FT_SET ? f->elem : f;
 
     if (record->type == FT_RECORD) {
         print_message(out, prefix, f->name, record->fields);

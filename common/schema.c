@@ -8,10 +8,17 @@
 
 /* ---- lookup ---- */
 
+/* Most names differ in their first letter. */
+static bool is_name(const char *name, struct str text)
+{
+    return text.len && name[0] == text.p[0] && strlen(name) == text.len &&
+           memcmp(name, text.p, text.len) == 0;
+}
+
 const struct entity *entity_by_name(struct str name)
 {
     for (size_t i = 0; entities[i]; i++) {
-        if (str_eq(name, str_of(entities[i]->name)))
+        if (is_name(entities[i]->name, name))
             return entities[i];
     }
     return NULL;
@@ -35,87 +42,6 @@ const struct entity *entity_by_path(struct str collection)
     return NULL;
 }
 
-const struct field *field_find(const struct field *fields, struct str name)
-{
-    for (const struct field *f = fields; f && f->name; f++) {
-        if (f->name[0] == (name.len ? name.p[0] : '\0') && !(f->flags & FF_RETIRED) &&
-            strncmp(f->name, name.p, name.len) == 0 && f->name[name.len] == '\0')
-            return f;
-    }
-    return NULL;
-}
-
-static size_t count_fields(const struct field *fields)
-{
-    size_t n = 0;
-
-    while (fields && fields[n].name)
-        n++;
-    return n;
-}
-
-struct shape shape_of_record(const struct field *f)
-{
-    return (struct shape){
-        .fields = f->fields, .n_fields = count_fields(f->fields), .checks = f->checks};
-}
-
-bool shape_of(const struct entity *ent, const json_t *doc, struct shape *out, struct err *e)
-{
-    const struct subschema *sub = ent->subschema ? ent->subschema(doc, e) : NULL;
-
-    *out = (struct shape){
-        .fields = ent->fields, .n_fields = count_fields(ent->fields), .checks = ent->checks};
-    if (!sub)
-        return ent->subschema == NULL;
-    out->over = sub->fields;
-    out->n_over = count_fields(sub->fields);
-    out->over_checks = sub->checks;
-    return true;
-}
-
-const struct field *shape_find(const struct shape *t, struct str name)
-{
-    const struct field *f = t->over ? field_find(t->over, name) : NULL;
-
-    return f ? f : field_find(t->fields, name);
-}
-
-const struct field *shape_find_path(const struct shape *t, const char *path)
-{
-    struct str rest = str_of(path), step;
-    struct shape at = *t;
-    const struct field *f = NULL;
-
-    while (str_next(&rest, '.', &step)) {
-        f = shape_find(&at, step);
-        if (!f)
-            return NULL;
-        at = shape_of_record(f);
-    }
-    return f;
-}
-
-const struct field *shape_next(const struct shape *t, size_t *i)
-{
-    while (*i < t->n_fields + t->n_over) {
-        size_t at = (*i)++;
-        bool base = at < t->n_fields;
-        const struct field *f = base ? &t->fields[at] : &t->over[at - t->n_fields];
-        struct str name = str_of(f->name);
-
-        if (f->flags & FF_RETIRED)
-            continue;
-        if (!t->over)
-            return f;
-        if (base)
-            return shape_find(t, name);
-        if (!field_find(t->fields, name)) /* else it came in the other's place */
-            return f;
-    }
-    return NULL;
-}
-
 /* ---- JSON helpers ---- */
 
 json_t *json_at_path(const json_t *doc, const char *path)
@@ -123,15 +49,8 @@ json_t *json_at_path(const json_t *doc, const char *path)
     struct str rest = str_of(path), step;
     const json_t *at = doc;
 
-    while (at && str_next(&rest, '.', &step)) {
-        char name[128];
-
-        if (step.len >= sizeof(name))
-            return NULL;
-        memcpy(name, step.p, step.len);
-        name[step.len] = '\0';
-        at = json_object_get(at, name);
-    }
+    while (at && str_next(&rest, '.', &step))
+        at = json_object_getn(at, step.p, step.len);
     return (json_t *)(uintptr_t)at;
 }
 
@@ -146,10 +65,40 @@ json_t *json_text(const char *text)
     return value ? value : json_string("invalid value");
 }
 
+/* "text": the string; NULL when it is more than quotes around plain letters. */
+static json_t *quoted_json(struct str text)
+{
+    if (text.len < 2 || text.p[0] != '"' || str_find(text, '\\') < text.len ||
+        str_find(str_n(text.p + 1, text.len - 1), '"') != text.len - 2)
+        return NULL;
+    return json_stringn(text.p + 1, text.len - 2);
+}
+
+/* ["http","https"]: the list; NULL when it is anything else. */
+static json_t *words_json(struct str text)
+{
+    struct str rest = str_n(text.p + 1, text.len - 2), word;
+    json_t *list, *item;
+
+    if (text.len < 3 || text.p[0] != '[' || text.p[text.len - 1] != ']')
+        return NULL;
+    list = json_array();
+    while (str_next(&rest, ',', &word)) {
+        item = quoted_json(word);
+        if (!item) {
+            json_decref(list);
+            return NULL;
+        }
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
 json_t *field_default(const struct field *f)
 {
     struct str text = str_of(f->dflt);
     int64_t number;
+    json_t *value;
 
     if (!text.p)
         return NULL;
@@ -160,6 +109,8 @@ json_t *field_default(const struct field *f)
         return json_false();
     if (str_to_i64(text, &number))
         return json_integer(number);
+    if ((value = quoted_json(text)) || (value = words_json(text)))
+        return value;
     return json_loads(f->dflt, JSON_DECODE_ANY, NULL);
 }
 
@@ -181,6 +132,12 @@ int schema_ttl(const struct entity *ent, const json_t *in, int64_t *ttl_out, str
     return 0;
 }
 
+/* expires_at is a whole second: rounded up, so that no row goes before its time. */
+static json_int_t second_after(uint64_t wall_us)
+{
+    return (json_int_t)((wall_us + 999999) / 1000000);
+}
+
 /* Turns "ttl" into "expires_at"; 0 lasts for ever. */
 static void take_ttl(const struct entity *ent, json_t *doc, json_t *errors)
 {
@@ -193,11 +150,11 @@ static void take_ttl(const struct entity *ent, json_t *doc, json_t *errors)
         errors_set(errors, "ttl", e.message);
     else if (ttl >= 0)
         json_object_set_new(doc, "expires_at",
-                            ttl ? json_integer((json_int_t)(clock_wall_us() / 1000000) + ttl)
-                                : json_null());
+                            ttl ? json_integer(second_after(clock_wall_us()) + ttl) : json_null());
     json_object_del(doc, "ttl");
 }
 
+/* The whole seconds that are left for certain: the one it was rounded up by does not count. */
 static json_t *remaining_ttl(const json_t *doc)
 {
     const json_t *at = json_object_get(doc, "expires_at");
@@ -206,7 +163,7 @@ static json_t *remaining_ttl(const json_t *doc)
     if (!json_is_integer(at))
         return json_null();
     left_us = json_integer_value(at) * 1000000 - (int64_t)clock_wall_us();
-    return json_integer(left_us > 0 ? left_us / 1000000 : 0);
+    return json_integer(left_us > 1000000 ? left_us / 1000000 - 1 : 0);
 }
 
 /* ---- writes ---- */
@@ -223,9 +180,10 @@ static void refuse_internal(const struct entity *ent, json_t *doc, json_t *error
 static bool choose_shape(const struct entity *ent, const json_t *doc, struct shape *t,
                          json_t *errors)
 {
-    struct err e = {0};
+    struct err e;
     const json_t *key = ent->subschema_key ? json_object_get(doc, ent->subschema_key) : NULL;
 
+    err_clear(&e);
     if (shape_of(ent, doc, t, &e))
         return true;
     errors_set(errors, ent->subschema_key,
@@ -258,14 +216,16 @@ static int not_an_object(struct violations *v)
 
 int schema_insert(const struct entity *ent, const json_t *in, json_t **out, struct violations *v)
 {
-    json_t *doc, *errors = json_object();
+    if (!json_is_object(in))
+        return not_an_object(v);
+    return schema_insert_taken(ent, json_deep_copy(in), out, v);
+}
+
+int schema_insert_taken(const struct entity *ent, json_t *doc, json_t **out, struct violations *v)
+{
+    json_t *errors = json_object();
     struct shape t;
 
-    if (!json_is_object(in)) {
-        json_decref(errors);
-        return not_an_object(v);
-    }
-    doc = json_deep_copy(in);
     refuse_internal(ent, doc, errors);
     take_ttl(ent, doc, errors);
     (void)shape_of(ent, doc, &t, NULL);

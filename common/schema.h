@@ -273,6 +273,7 @@ extern const struct entity *const entities[];
 const struct entity *entity_by_name(struct str name);
 const struct entity *entity_by_type(unsigned type);
 const struct entity *entity_by_path(struct str collection); /* "services", without the slash */
+/* In a static table (an index of it is kept); retired fields are not found. */
 const struct field *field_find(const struct field *fields, struct str name);
 
 /* ---- violations: what is wrong with a document, all of it ---- */

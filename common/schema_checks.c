@@ -151,13 +151,23 @@ static json_t *then_error(const struct shape *t, const struct check *c, const js
     return validate_value(&f, value ? value : null, false);
 }
 
+/* Whether the value is null and may be: then the condition does not matter. */
+static bool accepts_null(const struct shape *t, const struct check *c, const json_t *doc)
+{
+    const struct field *base = shape_find_path(t, c->then_field);
+    const json_t *value = json_at_path(doc, c->then_field);
+
+    return (!value || json_is_null(value)) && base &&
+           !((base->flags | c->then_match->flags) & FF_REQUIRED);
+}
+
 static void check_conditional(const struct shape *t, const struct check *c, const json_t *doc,
                               json_t *errors)
 {
     json_t *error;
     char text[256];
 
-    if (!passes(t, doc, c->if_field, c->if_match))
+    if (accepts_null(t, c, doc) || !passes(t, doc, c->if_field, c->if_match))
         return;
     error = then_error(t, c, doc);
     if (!error)
@@ -194,7 +204,7 @@ static void check_conditional_one_of(const struct shape *t, const struct check *
 static void check_custom(const struct check *c, const json_t *doc, json_t *errors)
 {
     bool all_null = true;
-    struct err e = {0};
+    struct err e;
 
     for (size_t i = 0; c->fields[i]; i++) {
         const json_t *value = json_at_path(doc, c->fields[i]);
@@ -203,13 +213,30 @@ static void check_custom(const struct check *c, const json_t *doc, json_t *error
     }
     if (all_null && !c->run_with_missing_fields)
         return;
+    err_clear(&e);
     if (c->fn(doc, &e) != 0)
         errors_add_entity(errors, e.message);
 }
 
-/* Whether the rule says nothing while one of its fields is wrong in itself. */
-static bool waits_for_fields(const struct check *c, const json_t *errors)
+/* Whether the rule's fields are those of a record that an update has emptied: that says enough. */
+static bool is_within_null(const struct check *c, const json_t *doc)
 {
+    struct str path = str_of(c->fields[0]), top;
+    char name[64];
+
+    if (!str_next(&path, '.', &top) || !path.len || top.len >= sizeof(name))
+        return false;
+    memcpy(name, top.p, top.len);
+    name[top.len] = '\0';
+    return json_is_null(json_object_get(doc, name));
+}
+
+/* Whether the rule says nothing while one of its fields is wrong in itself. */
+static bool waits_for_fields(const struct check *c, const json_t *doc, bool updating,
+                             const json_t *errors)
+{
+    if (c->kind == CK_AT_LEAST_ONE_OF && updating && is_within_null(c, doc))
+        return true;
     if (c->kind == CK_AT_LEAST_ONE_OF || c->kind == CK_ONLY_ONE_OF || c->kind == CK_CONDITIONAL ||
         c->kind == CK_CONDITIONAL_ONE_OF)
         return false;
@@ -226,7 +253,7 @@ static void run_list(const struct shape *t, const struct record_checks *checks, 
     for (size_t i = 0; checks && i < checks->n_list; i++) {
         const struct check *c = &checks->list[i];
 
-        if (waits_for_fields(c, errors))
+        if (waits_for_fields(c, doc, updating, errors))
             continue;
         switch (c->kind) {
         case CK_AT_LEAST_ONE_OF:

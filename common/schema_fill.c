@@ -25,6 +25,19 @@ static char *value_key(const json_t *value)
     return json_dumps(value, JSON_ENCODE_ANY);
 }
 
+#define SHORT_LIST 16 /* comparing all of so few is faster than naming them */
+
+static bool all_differ(const json_t *list)
+{
+    size_t n = json_array_size(list);
+
+    for (size_t i = 1; n <= SHORT_LIST && i < n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(list, i), json_array_get(list, k)))
+                return false;
+    return n <= SHORT_LIST;
+}
+
 /* The first of equal scalars stays. Records are never equal, as in the reference. */
 static json_t *without_duplicates(json_t *list)
 {
@@ -79,7 +92,7 @@ static json_t *normal_value(const struct field *f, json_t *value)
     case FT_SET:
         if (empty_object)
             return json_array();
-        if (json_is_array(value) && json_array_size(value) > 1)
+        if (json_is_array(value) && !all_differ(value))
             return without_duplicates(value);
         break;
     case FT_MAP:
@@ -108,7 +121,10 @@ static void normalize_elements(const struct field *elem, json_t *value, bool ins
         {
             json_t *normal = normal_value(elem, item);
 
-            json_array_set_new(value, i, normal);
+            if (normal == item)
+                json_decref(normal);
+            else
+                json_array_set_new(value, i, normal);
             fill_value(elem, normal, insert, errors);
         }
     } else if (json_is_object(value)) {
@@ -116,7 +132,10 @@ static void normalize_elements(const struct field *elem, json_t *value, bool ins
         {
             json_t *normal = normal_value(elem, item);
 
-            json_object_set_new(value, key, normal);
+            if (normal == item)
+                json_decref(normal);
+            else
+                json_object_set_new(value, key, normal);
             fill_value(elem, normal, insert, errors);
         }
     }
@@ -125,12 +144,12 @@ static void normalize_elements(const struct field *elem, json_t *value, bool ins
 /* Below value: records are filled, elements brought to their type. */
 static void fill_value(const struct field *f, json_t *value, bool insert, json_t *errors)
 {
-    struct shape t = shape_of_record(f);
-
-    if (is_record(f) && json_is_object(value))
+    if (is_record(f) && json_is_object(value)) {
+        struct shape t = shape_of_record(f);
         fill_shape(&t, value, insert, errors);
-    else if (f->type == FT_ARRAY || f->type == FT_SET || f->type == FT_MAP)
+    } else if (f->type == FT_ARRAY || f->type == FT_SET || f->type == FT_MAP) {
         normalize_elements(f->elem, value, true, errors);
+    }
 }
 
 /* ---- aliases ---- */
@@ -193,12 +212,13 @@ static void move_alias(const struct shorthand *s, json_t *doc, json_t *alias, js
 static void expand_shorthand(const struct shape *t, const struct shorthand *s, json_t *doc,
                              json_t *errors)
 {
-    json_t *alias = json_object_get(doc, s->field.name);
-    json_t *wrong = alias ? validate_value(&s->field, alias, false) : NULL;
-    struct err e = {0};
+    json_t *alias = json_object_get(doc, s->field.name), *wrong;
+    struct err e;
 
     if (!alias)
         return;
+    err_clear(&e);
+    wrong = validate_value(&s->field, alias, false);
     if (wrong) {
         json_object_set_new(errors, s->field.name, wrong);
         return;
@@ -224,11 +244,12 @@ static void expand_shorthands(const struct shape *t, const struct record_checks 
 
 static json_t *now_for(const struct field *f)
 {
-    uint64_t us = clock_wall_us();
+    uint64_t us = clock_wall_us(), ms;
 
     if (f->type == FT_INTEGER)
         return json_integer((json_int_t)(us / 1000000));
-    return json_real((double)(us / 1000) / 1000);
+    ms = us / 1000;
+    return json_real((double)ms / 1000);
 }
 
 static json_t *auto_value(const struct field *f)
@@ -247,19 +268,24 @@ static json_t *auto_value(const struct field *f)
     return json_string(text);
 }
 
-static void fill_field(const struct field *f, json_t *doc, bool insert, json_t *errors)
+/* value: what doc has for the field, or NULL. */
+static void fill_field(const struct field *f, struct str name, json_t *doc, json_t *value,
+                       bool insert, json_t *errors)
 {
-    json_t *value = json_object_get(doc, f->name);
     bool updated_at = (f->flags & FF_TIMESTAMP) && strcmp(f->name, "updated_at") == 0;
 
     if (updated_at || (insert && (f->flags & FF_AUTO) && (!value || json_is_null(value)))) {
-        json_object_set_new(doc, f->name, auto_value(f));
+        json_object_setn_new_nocheck(doc, name.p, name.len, auto_value(f));
         return;
     }
     if (value) {
-        value = normal_value(f, value);
-        json_object_set_new(doc, f->name, value);
-        fill_value(f, value, insert, errors);
+        json_t *normal = normal_value(f, value);
+
+        if (normal == value)
+            json_decref(normal);
+        else
+            json_object_setn_new_nocheck(doc, name.p, name.len, normal);
+        fill_value(f, normal, insert, errors);
         return;
     }
     if (!insert)
@@ -267,17 +293,19 @@ static void fill_field(const struct field *f, json_t *doc, bool insert, json_t *
     value = field_default(f);
     if (!value && is_record(f) && !(f->flags & FF_OPTIONAL))
         value = json_object();
-    json_object_set_new(doc, f->name, value ? value : json_null());
+    json_object_setn_new_nocheck(doc, name.p, name.len, value ? value : json_null());
     if (value)
         fill_value(f, value, insert, errors);
 }
 
 void fill_shape(const struct shape *t, json_t *doc, bool insert, json_t *errors)
 {
+    json_t *values[SHAPE_FIELDS_MAX];
     const struct field *f;
 
     expand_shorthands(t, t->checks, doc, errors);
     expand_shorthands(t, t->over_checks, doc, errors);
+    shape_values(t, doc, values);
     for (size_t i = 0; (f = shape_next(t, &i));)
-        fill_field(f, doc, insert, errors);
+        fill_field(f, t->table->names[i - 1], doc, values[i - 1], insert, errors);
 }

@@ -6,15 +6,27 @@
 
 struct plugin_contract;
 
+/* The fields in force of a table and of one that lies over it; shared, kept for ever. */
+struct table {
+    const struct field *base, *over;
+    const struct field **fields; /* n, in order */
+    struct str *names;           /* theirs */
+    size_t n, mask;
+    uint16_t *slots; /* hash of a name to its position + 1 */
+    struct table *next;
+};
+
 /* A record's fields with what a subschema changes in them. */
 struct shape {
-    const struct field *fields, *over;
-    size_t n_fields, n_over;
+    const struct table *table;
     const struct record_checks *checks, *over_checks;
 };
 
 /* The entity's table as doc chooses it. False with e when doc chooses none. */
 bool shape_of(const struct entity *ent, const json_t *doc, struct shape *out, struct err *e);
+
+/* A static table of fields (may be NULL: an empty one). */
+struct shape shape_of_fields(const struct field *fields, const struct record_checks *checks);
 
 /* A record's own table. */
 struct shape shape_of_record(const struct field *f);
@@ -26,7 +38,18 @@ const struct field *shape_find(const struct shape *t, struct str name);
 const struct field *shape_find_path(const struct shape *t, const char *path);
 
 /* Walks the fields in force: `for (size_t i = 0; (f = shape_next(&t, &i));)`. */
-const struct field *shape_next(const struct shape *t, size_t *i);
+static inline const struct field *shape_next(const struct shape *t, size_t *i)
+{
+    return *i < t->table->n ? t->table->fields[(*i)++] : NULL;
+}
+
+#define SHAPE_FIELDS_MAX 128
+
+/*
+ * What doc has for each field in force, in their order, borrowed; NULL: nothing. Looks up the
+ * few members that are there instead of the many that may be.
+ */
+void shape_values(const struct shape *t, const json_t *doc, json_t *values[SHAPE_FIELDS_MAX]);
 
 static inline bool is_record(const struct field *f)
 {
@@ -41,6 +64,9 @@ json_t *json_text(const char *text);
 
 /* A field's default, new; NULL when it has none. */
 json_t *field_default(const struct field *f);
+
+/* As schema_insert, of a document (an object) that is the caller's own: it is taken. */
+int schema_insert_taken(const struct entity *ent, json_t *doc, json_t **out, struct violations *v);
 
 /* ---- the steps of a write ---- */
 

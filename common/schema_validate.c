@@ -225,8 +225,10 @@ static json_t *word_error(const char *words, const char *const *list)
     json_t *e;
 
     sbuf_adds(&text, words);
-    for (size_t i = 0; list[i]; i++)
-        sbuf_addf(&text, "%s%s", i ? ", " : "", list[i]);
+    for (size_t i = 0; list[i]; i++) {
+        sbuf_adds(&text, i ? ", " : "");
+        sbuf_adds(&text, list[i]);
+    }
     e = json_text(text.p);
     sbuf_free(&text);
     return e;
@@ -363,9 +365,16 @@ static json_t *check_subsets(const struct field *f, const json_t *value)
     return e;
 }
 
+static json_t *check_function(const struct field *f, const json_t *value)
+{
+    struct err e;
+
+    err_clear(&e);
+    return f->check(f, value, &e) != 0 ? json_text(e.message) : NULL;
+}
+
 static json_t *check_attributes(const struct field *f, const json_t *value)
 {
-    struct err e = {0};
     json_t *error = check_words(f, value);
 
     if (!error)
@@ -376,8 +385,8 @@ static json_t *check_attributes(const struct field *f, const json_t *value)
         error = check_patterns(f, value);
     if (!error && f->contains && !has_element(value, f->contains))
         error = wrong("expected to contain: %s", f->contains);
-    if (!error && f->check && f->check(f, value, &e) != 0)
-        error = json_text(e.message);
+    if (!error && f->check)
+        error = check_function(f, value);
     if (!error && f->exclusive_subsets)
         error = check_subsets(f, value);
     if (error && f->null_err) {
@@ -418,17 +427,19 @@ void validate_shape(const struct shape *t, const json_t *doc, bool updating, jso
     const struct field *f;
     const char *name;
     json_t *value;
+    size_t known = 0; /* when all are there, none is missing */
 
     json_object_foreach((json_t *)(uintptr_t)doc, name, value)
     {
         json_t *e;
 
         f = shape_find(t, str_of(name));
+        known += f != NULL;
         e = f ? validate_value(f, value, updating) : json_string("unknown field");
         if (e)
             json_object_set_new(errors, name, e);
     }
-    for (size_t i = 0; (f = shape_next(t, &i));) {
+    for (size_t i = 0; known < t->table->n && (f = shape_next(t, &i));) {
         if ((f->flags & FF_REQUIRED) && !json_object_get(doc, f->name))
             json_object_set_new(errors, f->name, json_string(required_text));
     }

@@ -1,15 +1,24 @@
 /* str.c - see str.h. */
 #include "common/str.h"
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 bool str_ieq(struct str a, struct str b)
 {
+    size_t i = 0;
+
     if (a.len != b.len)
         return false;
-    for (size_t i = 0; i < a.len; i++)
+    for (uint64_t x, y; a.len - i >= sizeof(x); i += sizeof(x)) { /* as long as the case is the same */
+        memcpy(&x, a.p + i, sizeof(x));
+        memcpy(&y, b.p + i, sizeof(y));
+        if (x != y)
+            break;
+    }
+    for (; i < a.len; i++)
         if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
             return false;
     return true;
@@ -72,6 +81,25 @@ bool str_to_i64(struct str s, int64_t *out)
         return false;
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
+}
+
+/* Eight digits at once: each nibble goes to a byte of its own. */
+static uint64_t hex8(uint64_t v)
+{
+    const uint64_t ones = 0x0101010101010101u;
+
+    v = (v | v << 16) & 0x0000ffff0000ffffu;
+    v = (v | v << 8) & 0x00ff00ff00ff00ffu;
+    v = (v | v << 4) & 0x0f0f0f0f0f0f0f0fu;
+    return v + ones * '0' + ((v + ones * 6) >> 4 & ones) * ('a' - '9' - 1);
+}
+
+void str_hex16(uint64_t v, char out[16])
+{
+    uint64_t high = htobe64(hex8(v >> 32)), low = htobe64(hex8(v & UINT32_MAX));
+
+    memcpy(out, &high, sizeof(high));
+    memcpy(out + 8, &low, sizeof(low));
 }
 
 bool str_eq_secret(struct str a, struct str b)

@@ -38,12 +38,13 @@ static inline bool str_eq(struct str a, struct str b)
 
 static inline bool str_starts(struct str s, struct str prefix)
 {
-    return s.len >= prefix.len && memcmp(s.p, prefix.p, prefix.len) == 0;
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.p, prefix.p, prefix.len) == 0);
 }
 
 static inline bool str_ends(struct str s, struct str suffix)
 {
-    return s.len >= suffix.len && memcmp(s.p + s.len - suffix.len, suffix.p, suffix.len) == 0;
+    return s.len >= suffix.len &&
+           (suffix.len == 0 || memcmp(s.p + s.len - suffix.len, suffix.p, suffix.len) == 0);
 }
 
 static inline char ascii_lower(char c)
@@ -76,6 +77,9 @@ bool str_next(struct str *rest, char sep, struct str *piece_out);
 /* Decimal, whole string, no sign for u64. False when it is not a number or overflows. */
 bool str_to_u64(struct str s, uint64_t *out);
 bool str_to_i64(struct str s, int64_t *out);
+
+/* v in 16 hexadecimal digits, lower case; no NUL. */
+void str_hex16(uint64_t v, char out[16]);
 
 /* Compares without telling by its time where the difference is (secrets). */
 bool str_eq_secret(struct str a, struct str b);

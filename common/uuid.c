@@ -1,16 +1,22 @@
 /* uuid.c - see uuid.h. */
 #include "common/uuid.h"
 
+#include <endian.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 
 #include "common/rand.h"
 
+/* The value of a hex digit + 1; 0: it is none. */
+static const unsigned char hex_plus_1[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
+
 static int hex_value(char c)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = ascii_lower(c);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    return hex_plus_1[(unsigned char)c] - 1;
 }
 
 static bool dash_at(size_t i)
@@ -44,18 +50,20 @@ bool uuid_parse(struct str text, struct uuid *out)
 
 void uuid_format(const struct uuid *u, char out[UUID_TEXT_LEN + 1])
 {
-    static const char digits[] = "0123456789abcdef";
-    size_t byte = 0, i = 0;
+    char digits[32];
+    uint64_t half;
 
-    while (i < UUID_TEXT_LEN) {
-        if (dash_at(i)) {
-            out[i++] = '-';
-            continue;
-        }
-        out[i++] = digits[u->b[byte] >> 4];
-        out[i++] = digits[u->b[byte++] & 15];
+    for (size_t i = 0; i < 2; i++) {
+        memcpy(&half, u->b + 8 * i, sizeof(half));
+        str_hex16(be64toh(half), digits + 16 * i);
     }
-    out[i] = '\0';
+    memset(out, '-', UUID_TEXT_LEN);
+    memcpy(out, digits, 8);
+    memcpy(out + 9, digits + 8, 4);
+    memcpy(out + 14, digits + 12, 4);
+    memcpy(out + 19, digits + 16, 4);
+    memcpy(out + 24, digits + 20, 12);
+    out[UUID_TEXT_LEN] = '\0';
 }
 
 static void stamp(struct uuid *u, unsigned version)
@@ -73,13 +81,24 @@ struct uuid uuid_v4(void)
     return u;
 }
 
+static EVP_MD *sha1;
+static pthread_once_t sha1_once = PTHREAD_ONCE_INIT;
+
+/* Looking the digest up by name, as EVP_sha1 does each time, costs more than the digest. */
+static void fetch_sha1(void)
+{
+    sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
+    WEIR_ASSERT(sha1);
+}
+
 struct uuid uuid_v5(const struct uuid *space, struct str name)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     struct uuid u;
 
-    WEIR_ASSERT(ctx && EVP_DigestInit_ex(ctx, EVP_sha1(), NULL) == 1 &&
+    pthread_once(&sha1_once, fetch_sha1);
+    WEIR_ASSERT(ctx && EVP_DigestInit_ex(ctx, sha1, NULL) == 1 &&
                 EVP_DigestUpdate(ctx, space->b, sizeof(space->b)) == 1 &&
                 EVP_DigestUpdate(ctx, name.p, name.len) == 1 &&
                 EVP_DigestFinal_ex(ctx, digest, NULL) == 1);

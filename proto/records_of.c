@@ -1,6 +1,8 @@
 /* records_of.c - see records_of.h. */
 #include "proto/records_of.h"
 
+#define ENTITY_KINDS_MAX 64 /* as many as a record's first byte can tell apart */
+
 static int append_entity(const struct entity *ent, const char *id, const json_t *doc,
                          struct sbuf *out, struct state_hash *hash, struct err *e)
 {
@@ -16,7 +18,8 @@ static int append_entity(const struct entity *ent, const char *id, const json_t 
             err_set(e, ERR_LIMIT, "expected at most %u bytes in one entity", RECORD_BODY_MAX);
         } else {
             record_append(out, &r);
-            state_hash_add(hash, r.type, &r.key, r.body);
+            if (hash)
+                state_hash_add(hash, r.type, &r.key, r.body);
             rc = 0;
         }
     }
@@ -43,4 +46,40 @@ int records_of_entities(const json_t *by_kind, struct sbuf *out, struct state_ha
         }
     }
     return 0;
+}
+
+/* Records by kind: a document has them in another order than parents before children. */
+struct kinds {
+    struct sbuf v[ENTITY_KINDS_MAX];
+};
+
+static size_t kind_of(const struct entity *ent)
+{
+    size_t i = 0;
+
+    while (entities[i] != ent)
+        i++;
+    WEIR_ASSERT(i < ENTITY_KINDS_MAX);
+    return i;
+}
+
+static int take_entity(void *arg, const struct entity *ent, const char *id, json_t *doc,
+                       struct err *e)
+{
+    struct kinds *kinds = arg;
+
+    return append_entity(ent, id, doc, &kinds->v[kind_of(ent)], NULL, e);
+}
+
+int records_of_file(const char *path, struct sbuf *out, struct decl_errors *errs)
+{
+    struct kinds kinds = {0};
+    int rc = decl_read_file_to(path, take_entity, &kinds, errs);
+
+    for (size_t i = 0; i < ENTITY_KINDS_MAX; i++) {
+        if (rc == 0)
+            sbuf_addstr(out, sbuf_str(&kinds.v[i]));
+        sbuf_free(&kinds.v[i]);
+    }
+    return rc;
 }

@@ -4,7 +4,7 @@
 #ifndef PROTO_RECORDS_OF_H
 #define PROTO_RECORDS_OF_H
 
-#include "common/schema.h"
+#include "common/declarative.h"
 #include "proto/record.h"
 
 /*
@@ -14,5 +14,12 @@
  */
 int records_of_entities(const json_t *by_kind, struct sbuf *out, struct state_hash *hash_out,
                         struct err *e) WEIR_MUSTCHECK;
+
+/*
+ * A declarative file as records, appended to out in the same order; its documents are never all
+ * in memory. Returns 0, or -1 with every error found (decl_errors_free), a body that is too
+ * large among them; nothing is appended then.
+ */
+int records_of_file(const char *path, struct sbuf *out, struct decl_errors *errs) WEIR_MUSTCHECK;
 
 #endif

@@ -267,7 +267,7 @@ struct str column_str(sqlite3_stmt *st, int i)
 {
     const char *p = sqlite3_column_blob(st, i);
 
-    if (!p && sqlite3_column_type(st, i) != SQLITE_NULL)
-        p = "";
+    if (!p) /* NULL, empty, or no memory for it */
+        return sqlite3_column_type(st, i) == SQLITE_NULL ? STR_NONE : STR("");
     return str_n(p, (size_t)sqlite3_column_bytes(st, i));
 }

@@ -104,6 +104,7 @@ static int read_changes(struct db *db, uint64_t from, struct sbuf *changes, stru
 static int append_put(struct db *db, const struct table *t, const struct uuid *id, struct sbuf *out,
                       struct err *e)
 {
+    struct record r = {.op = REC_PUT, .type = t->ent->type, .key = *id};
     sqlite3_stmt *st = db_stmt(db, t->sql_body, e);
     int rc;
 
@@ -111,8 +112,13 @@ static int append_put(struct db *db, const struct table *t, const struct uuid *i
         return -1;
     bind_uuid(st, 1, id);
     rc = db_step(db, st, e);
-    if (rc == 1)
-        record_append(out, &(struct record){REC_PUT, t->ent->type, *id, column_str(st, 0)});
+    if (rc == 1) {
+        r.body = column_str(st, 0);
+        if (r.body.len > RECORD_BODY_MAX)
+            rc = err_set(e, ERR_INVALID, "%s: damaged row", t->ent->name);
+        else
+            record_append(out, &r);
+    }
     db_done(st);
     if (rc == 0)
         return err_set(e, ERR_INVALID, "damaged database: %s lacks a row of the change log",
@@ -156,8 +162,8 @@ static int append_delta(struct store *s, struct db *db, uint64_t from, struct sb
 int store_delta(struct store *s, uint64_t from, struct sbuf *out, uint64_t *to_out,
                 struct state_hash *hash_out, struct err *e)
 {
-    struct store_info info;
-    uint64_t log_start;
+    struct store_info info = {0};
+    uint64_t log_start = 0;
     struct reader *r = read_begin(s, &info, &log_start, e);
     size_t len = out->len;
     int rc = 1;
@@ -227,8 +233,8 @@ int store_snapshot(struct store *s, size_t piece_bytes,
                    uint64_t *version_out, struct state_hash *hash_out, struct err *e)
 {
     struct pieces to = {piece_bytes, each, arg, {0}};
-    struct store_info info;
-    uint64_t log_start;
+    struct store_info info = {0};
+    uint64_t log_start = 0;
     struct reader *r = read_begin(s, &info, &log_start, e);
     int rc = 0;
 

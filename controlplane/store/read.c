@@ -201,7 +201,7 @@ static char *page_end(const struct page_query *q, const struct cursor *c, const 
     char *text;
 
     if (q->newest_first) {
-        sbuf_addf(&out, "%llu", (unsigned long long)(c->skip + n));
+        sbuf_addf(&out, "%llu", (unsigned long long)c->skip + n);
         return sbuf_take(&out);
     }
     if (n == 0) /* a page of size 0 ends where it began */

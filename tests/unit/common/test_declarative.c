@@ -60,6 +60,79 @@ static void test_yaml(void **state)
     }
 }
 
+/* JSON has a reader of its own; a space in front sends the same text through libyaml. */
+static void test_json_means_the_same(void **state)
+{
+    static const char *const texts[] = {
+        "{}",
+        "{\"a\":{},\"b\":[],\"c\":[[],{\"d\":null}]}\n",
+        "{ \"a\" : [ 0 , -0, 12, -7, 1.5, -0.25, 1e3, 2E-2, 1.5e+3, 99999999999999999999 ] }",
+        "{\"a\":[true,false,null,\"true\",\"null\",\"1\",\"\"]}",
+        "{\"a\":\"\\\" \\\\ \\/ \\b\\f\\n\\r\\t \\u0041 \\u00e9 \\u20ac \\u0085 \\u2028 \\ufeff\"}",
+        "{\"a\":\"\\ud83d\\ude00\"}",
+        "{\"a\":\"\\ud83d\"}",
+        "{\"a\":\"\\ude00\"}",
+        "{\"a\":\"\\u0000\"}",
+        "{\"a\":\"\\u00g0\"}",
+        "{\"a\":\"\\x41 \\e\"}",
+        "{\"a\":\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xef\xbf\xbd\"}",
+        "{\"a\":\"x \xc2\x85 y\"}",
+        "{\"a\":\"x \xe2\x80\xa8 y\"}",
+        "{\"a\":\"\xef\xbb\xbf\"}",
+        "{\"a\":\"\xef\xbf\xbe\"}",
+        "{\"a\":\"\xc2\x80\"}",
+        "{\"a\":\"\xff\"}",
+        "{\"a\":\"\xc3\"}",
+        "{\"a\":\"\x7f\"}",
+        "{\"a\":\"one\n  two\"}",
+        "{\"a\":\"tab\there\"}",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1,\n\"b\":2,\n\"a\":3}",
+        "{\"a\":1,\r\n\"b\":2}",
+        "{\"a\":1,\r\"b\":2}",
+        "{\"<<\":{\"a\":1}}",
+        "{\"a\":1,}",
+        "{\"a\":[1,2,]}",
+        "{\"a\":[1 2]}",
+        "{\"a\" 1}",
+        "{a: 1}",
+        "{'a': 'b'}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":.5}",
+        "{\"a\":+1}",
+        "{\"a\":truer}",
+        "{\"a\":-}",
+        "{\"a\":1} # remark",
+        "{\"a\":1}\n{\"b\":2}",
+        "{\"a\":1}}",
+        "{\"a\":[}",
+        "{\"a\":",
+        "{\"a\"",
+        "{\"a",
+        "{",
+        "{\"k1\":1,\"k2\":1,\"k3\":1,\"k4\":1,\"k5\":1,\"k6\":1,\"k7\":1,\"k8\":1,\"k9\":1,"
+        "\"k10\":1,\"k11\":1,\"k12\":1,\"k13\":1,\"k14\":1,\"k15\":1,\"k16\":1,\"k17\":1}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct err e = {0}, e_yaml = {0};
+        char *spaced, *got, *want;
+
+        assert_true(asprintf(&spaced, " %s", texts[i]) > 0);
+        got = parsed(texts[i], DECL_STRICT, &e);
+        want = parsed(spaced, DECL_STRICT, &e_yaml);
+        if (!got != !want)
+            fail_msg("%s: %s, %s", texts[i], got ? got : e.message, want ? want : e_yaml.message);
+        if (got)
+            assert_string_equal(got, want);
+        free(got);
+        free(want);
+        free(spaced);
+    }
+}
+
 static void test_yaml_errors(void **state)
 {
     static const struct {
@@ -107,6 +180,25 @@ static void test_aliases_are_bounded(void **state)
             sbuf_addf(&text, "%s*l%d", j ? ", " : "", i - 1);
         sbuf_adds(&text, "]\n");
     }
+    assert_null(parsed(text.p, DECL_STRICT, &e));
+    assert_non_null(strstr(e.message, "more than 5000000 values, counting what aliases repeat"));
+    sbuf_free(&text);
+}
+
+/* The same with one long text: a million bytes a hundred thousand times. */
+static void test_repeated_text_is_bounded(void **state)
+{
+    struct sbuf text = {0};
+    struct err e = {0};
+
+    (void)state;
+    sbuf_adds(&text, "a: &a ");
+    memset(sbuf_reserve(&text, 1000000), 'x', 1000000);
+    text.len += 1000000;
+    sbuf_adds(&text, "\nb: [*a");
+    for (int i = 0; i < 100000; i++)
+        sbuf_adds(&text, ", *a");
+    sbuf_adds(&text, "]\n");
     assert_null(parsed(text.p, DECL_STRICT, &e));
     assert_non_null(strstr(e.message, "more than 5000000 values, counting what aliases repeat"));
     sbuf_free(&text);
@@ -268,6 +360,15 @@ static void test_errors_have_lines(void **state)
          {{2, "_transform: expected a boolean"},
           {3, "_ignore: expected an array"},
           {6, "consumers.1.plugins: expected an array"}}},
+        {HEAD "'': 1\n'@entity': 2\nconsumers: [{username: a, '@entity': 3}]\n",
+         {{2, "unknown field"},
+          {3, "@entity: unknown field"},
+          {4, "consumers.1.@entity: unknown field"}}},
+        {HEAD "consumers:\n"
+              "- {username: a, id: 0000000A-0000-4000-8000-000000000000}\n"
+              "- {username: b, id: 0000000a-0000-4000-8000-000000000000}\n",
+         {{4, "consumers.2: uniqueness violation: 'consumers' entity with primary key set to "
+              "'0000000a-0000-4000-8000-000000000000' already declared"}}},
         {"a: [", {{2, "2:1: did not find expected node content"}}},
         {"- a\n", {{1, "expected a mapping of entity names to lists"}}},
     };
@@ -289,6 +390,45 @@ static void test_errors_have_lines(void **state)
         assert_int_equal(errs.n, n);
         decl_errors_free(&errs);
     }
+}
+
+/* Each wrong member is found at once: looked for from the first one on, this would not end. */
+static void test_many_errors(void **state)
+{
+    struct sbuf text = {0};
+    struct decl_errors errs;
+    struct decl d;
+
+    (void)state;
+    sbuf_adds(&text, HEAD "consumers:\n- username: a\n");
+    for (int i = 0; i < 200000; i++)
+        sbuf_addf(&text, "  k%d: 1\n", i);
+    assert_int_equal(decl_read(sbuf_str(&text), DECL_BY_FIELD, &d, &errs), -1);
+    assert_int_equal(errs.n, 200000);
+    assert_int_equal(errs.v[errs.n - 1].line, 200003);
+    assert_string_equal(errs.v[errs.n - 1].text, "consumers.1.k199999: unknown field");
+    decl_errors_free(&errs);
+    sbuf_free(&text);
+}
+
+/* A reference finds an id in either spelling. */
+static void test_ids_in_either_case(void **state)
+{
+    struct decl_errors errs;
+    struct decl d;
+
+    (void)state;
+    if (decl_read(str_of(HEAD "services:\n"
+                              "- {id: 0000000A-0000-4000-8000-000000000000, host: h}\n"
+                              "routes:\n"
+                              "- {paths: [/a], service: 0000000a-0000-4000-8000-000000000000}\n"
+                              "- {paths: [/b], service: 0000000A-0000-4000-8000-000000000000}\n"),
+                  DECL_BY_FIELD, &d, &errs) != 0)
+        fail_msg("%s", errs.v[0].text);
+    assert_int_equal(json_object_size(json_object_get(d.entities, "routes")), 2);
+    assert_non_null(json_object_get(json_object_get(d.entities, "services"),
+                                    "0000000a-0000-4000-8000-000000000000"));
+    decl_free(&d);
 }
 
 /* The only entity of a kind. */
@@ -460,9 +600,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_yaml),
+        cmocka_unit_test(test_json_means_the_same),
         cmocka_unit_test(test_yaml_errors),
         cmocka_unit_test(test_aliases_are_bounded),
         cmocka_unit_test(test_depth_is_bounded),
+        cmocka_unit_test(test_repeated_text_is_bounded),
+        cmocka_unit_test(test_many_errors),
+        cmocka_unit_test(test_ids_in_either_case),
         cmocka_unit_test(test_recorded),
         cmocka_unit_test(test_errors_have_lines),
         cmocka_unit_test(test_typing_by_field),

@@ -59,6 +59,7 @@ static const struct {
     {NULL, "[[\"a[b\",\"1\"]]", NULL, "{\"a\":{\"[b\":\"1\"}}"},
     {NULL, "[[\"\",\"1\"]]", NULL, "{}"},
     {NULL, "[[\"a[1001]\",\"1\"]]", NULL, "{\"a\":{\"1001\":\"1\"}}"},
+    {NULL, "[[\"a[3]\",\"1\"],[\"a[2]\",\"2\"]]", NULL, "{\"a\":[null,\"2\",\"1\"]}"},
     {NULL, "[[\"a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a\",\"1\"]]", NULL, NULL},
 };
 
@@ -97,12 +98,30 @@ static void test_bytes(void **state)
     assert_null(form_decode(&entity_services, &nul, 1, NULL, &e));
 }
 
+/* A name of a hundred bytes must not make fifteen lists of a thousand holes each. */
+static void test_holes_are_bounded(void **state)
+{
+    struct form_arg arg = {.value = STR("1")};
+    struct sbuf name = {0};
+    struct err e = {0};
+
+    (void)state;
+    sbuf_addc(&name, 'a');
+    for (int i = 0; i < 15; i++)
+        sbuf_adds(&name, "[1000]");
+    arg.name = sbuf_str(&name);
+    assert_null(form_decode(NULL, &arg, 1, NULL, &e));
+    assert_int_equal(e.code, ERR_LIMIT);
+    sbuf_free(&name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_holes_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

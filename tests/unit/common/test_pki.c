@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -118,6 +120,24 @@ static void nothing_is_overwritten(void **state)
     assert_int_equal(e.code, ERR_CONFLICT);
 }
 
+/* A disk that is full halfway leaves nothing that is in the way of the next try. */
+static void half_a_file_goes(void **state)
+{
+    struct rlimit full = {64, RLIM_INFINITY}, before;
+    struct pki_request req = {0};
+    struct err e = {0};
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    full.rlim_max = before.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
+    assert_int_equal(pki_make_cluster(dir, &req, &e), -1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(e.code, ERR_IO);
+    assert_int_equal(pki_make_cluster(dir, &req, &e), 0);
+}
+
 static void bad_requests_are_named(void **state)
 {
     static const char *const names[] = {"", "a/b", "..", "a b", ".hidden", "ä"};
@@ -148,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(cluster_and_one_more, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_overwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(half_a_file_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests_are_named, setup, teardown),
     };
 

@@ -213,6 +213,21 @@ static const struct {
     {STR("\x68\x01"), "wire type of an element"},
 };
 
+/* The body of an entity without members: no bytes, and no address. */
+static void test_empty(void **state)
+{
+    struct consumer c = {.username = STR("x")};
+    struct err e = {0};
+    struct arena a;
+
+    (void)state;
+    arena_init(&a, 0, 0);
+    assert_int_equal(record_decode(&entity_consumers, STR_NONE, &a, &c, &e), 0);
+    assert_null(c.username.p);
+    assert_true(c.created_at == INT_NULL);
+    arena_fini(&a);
+}
+
 static void test_hostile(void **state)
 {
     (void)state;
@@ -336,6 +351,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_lenient),       cmocka_unit_test(test_damage),
         cmocka_unit_test(test_proto_file),    cmocka_unit_test(test_docs),
+        cmocka_unit_test(test_empty),
     };
 
     /* test_record --print-proto > proto/entities.proto */

@@ -231,21 +231,33 @@ static void test_ttl(void **state)
         const char *ttl, *answer;
         bool ok;
     } cases[] = {
-        {"500", "500", true}, {"0", "null", true},  {"null", "null", true},   {"-1", "", false},
-        {"1.5", "", false},   {"\"5\"", "", false}, {"100000001", "", false},
+        {"500", "499", true}, {"1", "0", true},      {"0", "null", true},
+        {"null", "null", true}, {"-1", "", false},   {"1.5", "", false},
+        {"\"5\"", "", false}, {"100000001", "", false},
     };
+    static const unsigned parts_us[] = {0, 1, 500000, 999999};
 
     (void)state;
-    clock_fake(1, NOW_US - NOW_US % 1000000u);
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t k = 0; k < ARRAY_LEN(cases) * ARRAY_LEN(parts_us); k++) {
+        size_t i = k / ARRAY_LEN(parts_us);
+        uint64_t now = NOW_US - NOW_US % 1000000u + parts_us[k % ARRAY_LEN(parts_us)];
         json_t *ttl = json_loads(cases[i].ttl, JSON_DECODE_ANY, NULL), *doc = NULL;
         json_t *in = json_pack("{s:{s:s}, s:o}", "consumer", "id",
                                "a6d6a9b0-0000-4000-8000-000000000001", "ttl", ttl);
         struct violations v = {0};
-        int rc = schema_insert(&entity_keyauth_credentials, in, &doc, &v);
+        int rc;
 
+        clock_fake(1, now);
+        rc = schema_insert(&entity_keyauth_credentials, in, &doc, &v);
         assert_int_equal(rc == 0, cases[i].ok);
         if (rc == 0) {
+            json_int_t at = json_integer_value(json_object_get(doc, "expires_at"));
+
+            /* never before its time, less than a second behind it */
+            if (at) {
+                assert_true((uint64_t)at * 1000000u >= now + (uint64_t)atoi(cases[i].ttl) * 1000000u);
+                assert_true((uint64_t)at * 1000000u < now + (uint64_t)(atoi(cases[i].ttl) + 1) * 1000000u);
+            }
             json_t *answer = schema_answer(&entity_keyauth_credentials, doc);
             char *text = json_dumps(json_object_get(answer, "ttl"), JSON_ENCODE_ANY);
 
@@ -293,6 +305,11 @@ static const struct {
      "schema violation (tags: expected a set)"},
     {&entity_services, "{\"host\":\"a.test\",\"tags\":{}}", ""},
     {&entity_services, "[]", "schema violation (expected an object)"},
+    {&entity_services, "{\"host\":\"a.test\",\"@entity\":1}",
+     "schema violation (@entity: unknown field)"},
+    {&entity_consumers, "{\"@entity\":1}",
+     "2 schema violations (unknown field; at least one of these fields must be non-empty: "
+     "'custom_id', 'username')"},
 };
 
 static void test_refusals(void **state)
@@ -375,6 +392,25 @@ static void test_messages(void **state)
     violations_free(&v);
 }
 
+static void test_ids_have_one_spelling(void **state)
+{
+    json_t *in = json_pack("{s:s, s:s, s:[s]}", "id", "ABCDEF00-0000-4000-8000-00000000000A", "host",
+                           "a.test", "ca_certificates", "0000000B-0000-4000-8000-00000000000C");
+    struct violations v = {0};
+    json_t *doc = NULL;
+
+    (void)state;
+    json_object_set_new(in, "protocol", json_string("https"));
+    assert_int_equal(schema_insert(&entity_services, in, &doc, &v), 0);
+    assert_string_equal(json_string_value(json_object_get(doc, "id")),
+                        "abcdef00-0000-4000-8000-00000000000a");
+    assert_string_equal(
+        json_string_value(json_array_get(json_object_get(doc, "ca_certificates"), 0)),
+        "0000000b-0000-4000-8000-00000000000c");
+    json_decref(doc);
+    json_decref(in);
+}
+
 /* A value too long for a message may be cut, but never inside a character. */
 static void test_long_values(void **state)
 {
@@ -420,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_updates),
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_ids_have_one_spelling),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_secrets_have_flags),
     };

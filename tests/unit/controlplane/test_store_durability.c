@@ -524,6 +524,25 @@ static void exec_on(const char *file, const char *sql)
     db_close(&db);
 }
 
+/* What the file holds may be damaged: an error, never an end of the process. */
+static void damaged_body(void **state)
+{
+    struct fixture *f = *state;
+    struct state_hash hash;
+    struct sbuf out = {0};
+    struct err e = {0};
+    uint64_t to;
+
+    must(f->s, OP_INSERT, &makers, maker(1, "one"));
+    store_close(&f->s);
+    exec_on(f->file, "UPDATE makers SET pb = zeroblob(600000)");
+    reopen(f);
+    assert_int_equal(store_delta(f->s, 0, &out, &to, &hash, &e), -1);
+    assert_string_equal(e.message, "makers: damaged row");
+    assert_int_equal(out.len, 0);
+    sbuf_free(&out);
+}
+
 static void write_file(const char *file, const char *text)
 {
     FILE *out = fopen(file, "w");
@@ -745,7 +764,7 @@ int main(void)
         T(kill_nine),     T(group_commit),     T(jobs_fail_alone),
         T(pages_run_out), T(commit_fails),     T(reopening_keeps_all),
         T(other_files),   T(read_only_places), T(new_fields_and_entities),
-        T(expiry),
+        T(expiry),        T(damaged_body),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,213 @@
+/*
+ * schema_shape.c - a record's table as it is in force (schema_priv.h).
+ *
+ * The tables of fields are the single source. What is derived from one here, the list of the
+ * fields in force and where each name is, is made at its first use and kept: tables are static,
+ * there are few, and a configuration of a hundred thousand entities asks for the same ones.
+ */
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "common/schema_priv.h"
+
+#define BUCKETS 256 /* of tables; there are about as many fields with tables of their own */
+
+static _Atomic(struct table *) tables[BUCKETS];
+
+/* Names of one table mostly differ in length or at their ends. */
+static size_t slot_of(const struct table *t, struct str name)
+{
+    size_t h = name.len;
+
+    if (name.len)
+        h += (unsigned char)name.p[0] * 31u + (unsigned char)name.p[name.len - 1] * 17u +
+             (unsigned char)name.p[name.len / 2] * 7u;
+    return h & t->mask;
+}
+
+static void index_names(struct table *t)
+{
+    size_t slots = 8;
+
+    while (slots < t->n * 4)
+        slots *= 2;
+    t->mask = slots - 1;
+    t->slots = xcalloc(slots, sizeof(*t->slots));
+    for (size_t i = 0; i < t->n; i++) {
+        size_t at = slot_of(t, t->names[i]);
+
+        while (t->slots[at])
+            at = (at + 1) & t->mask;
+        t->slots[at] = (uint16_t)(i + 1);
+    }
+}
+
+static size_t count_fields(const struct field *fields)
+{
+    size_t n = 0;
+
+    while (fields && fields[n].name)
+        n++;
+    return n;
+}
+
+static const struct field *search(const struct field *fields, const char *name)
+{
+    for (const struct field *f = fields; f && f->name; f++) {
+        if (!(f->flags & FF_RETIRED) && strcmp(f->name, name) == 0)
+            return f;
+    }
+    return NULL;
+}
+
+static void add_field(struct table *t, const struct field *f)
+{
+    t->names[t->n] = str_of(f->name);
+    t->fields[t->n++] = f;
+}
+
+static struct table *make_table(const struct field *base, const struct field *over)
+{
+    size_t n = count_fields(base) + count_fields(over);
+    struct table *t = xcalloc(1, sizeof(*t));
+    const struct field *f;
+
+    WEIR_ASSERT(n <= SHAPE_FIELDS_MAX);
+    t->base = base;
+    t->over = over;
+    t->fields = xcalloc(n + 1, sizeof(struct field *));
+    t->names = xcalloc(n + 1, sizeof(*t->names));
+    for (f = base; f && f->name; f++) {
+        const struct field *instead = search(over, f->name);
+
+        if (!(f->flags & FF_RETIRED))
+            add_field(t, instead ? instead : f);
+    }
+    for (f = over; f && f->name; f++) {
+        if (!(f->flags & FF_RETIRED) && !search(base, f->name))
+            add_field(t, f); /* else it came in the other's place */
+    }
+    index_names(t);
+    return t;
+}
+
+static void free_table(struct table *t)
+{
+    free(t->fields);
+    free(t->names);
+    free(t->slots);
+    free(t);
+}
+
+static const struct table *find_in(const struct table *t, const struct table *end,
+                                   const struct field *base, const struct field *over)
+{
+    for (; t != end; t = t->next) {
+        if (t->base == base && t->over == over)
+            return t;
+    }
+    return NULL;
+}
+
+static const struct table *table_of(const struct field *base, const struct field *over)
+{
+    uintptr_t h = (uintptr_t)base / sizeof(void *) * 31 + (uintptr_t)over / sizeof(void *);
+    _Atomic(struct table *) *bucket = &tables[(h ^ h >> 8 ^ h >> 16) % BUCKETS];
+    struct table *head = atomic_load_explicit(bucket, memory_order_acquire), *mine;
+    const struct table *found = find_in(head, NULL, base, over), *seen = head;
+
+    if (likely(found))
+        return found;
+    mine = make_table(base, over);
+    mine->next = head;
+    while (!atomic_compare_exchange_weak_explicit(bucket, &head, mine, memory_order_acq_rel,
+                                                  memory_order_acquire)) {
+        found = find_in(head, seen, base, over); /* another thread may have been first */
+        if (found) {
+            free_table(mine);
+            return found;
+        }
+        mine->next = head;
+        seen = head;
+    }
+    return mine;
+}
+
+struct shape shape_of_fields(const struct field *fields, const struct record_checks *checks)
+{
+    return (struct shape){.table = table_of(fields, NULL), .checks = checks};
+}
+
+struct shape shape_of_record(const struct field *f)
+{
+    return shape_of_fields(f->fields, f->checks);
+}
+
+bool shape_of(const struct entity *ent, const json_t *doc, struct shape *out, struct err *e)
+{
+    const struct subschema *sub = ent->subschema ? ent->subschema(doc, e) : NULL;
+
+    *out = (struct shape){.table = table_of(ent->fields, sub ? sub->fields : NULL),
+                          .checks = ent->checks,
+                          .over_checks = sub ? sub->checks : NULL};
+    return sub || ent->subschema == NULL;
+}
+
+#define NOWHERE SIZE_MAX
+
+static size_t position_of(const struct table *t, struct str name)
+{
+    for (size_t at = slot_of(t, name); t->slots[at]; at = (at + 1) & t->mask) {
+        size_t i = t->slots[at] - 1u;
+
+        if (str_eq(t->names[i], name))
+            return i;
+    }
+    return NOWHERE;
+}
+
+const struct field *shape_find(const struct shape *t, struct str name)
+{
+    size_t i = position_of(t->table, name);
+
+    return i == NOWHERE ? NULL : t->table->fields[i];
+}
+
+const struct field *field_find(const struct field *fields, struct str name)
+{
+    const struct table *t = table_of(fields, NULL);
+    size_t i = position_of(t, name);
+
+    return i == NOWHERE ? NULL : t->fields[i];
+}
+
+void shape_values(const struct shape *t, const json_t *doc, json_t *values[SHAPE_FIELDS_MAX])
+{
+    const char *name;
+    json_t *value;
+
+    memset(values, 0, t->table->n * sizeof(values[0]));
+    json_object_foreach((json_t *)(uintptr_t)doc, name, value)
+    {
+        size_t i = position_of(t->table, str_of(name));
+
+        if (i != NOWHERE)
+            values[i] = value;
+    }
+}
+
+const struct field *shape_find_path(const struct shape *t, const char *path)
+{
+    struct str rest = str_of(path), step;
+    struct shape at = *t;
+    const struct field *f = NULL;
+
+    while (str_next(&rest, '.', &step)) {
+        f = shape_find(&at, step);
+        if (!f)
+            return NULL;
+        if (rest.p)
+            at = shape_of_record(f);
+    }
+    return f;
+}
