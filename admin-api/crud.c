@@ -182,12 +182,18 @@ static int write_linked(struct call *c, struct txn *t, struct problem *p)
     struct violations v = {0};
     json_t *stored = NULL, *patch = NULL, *doc = NULL;
     int rc = -1, found = txn_get(t, owner, &ref, &stored, p);
+    struct uuid id;
+    bool linked;
 
     if (found < 0)
         return -1;
     if (!found)
         return gone(c);
-    if (write_row(c, t, c->at.ent, c->doc, false, p) != 0)
+    /* another PUT may have come first: its row is the one to replace */
+    linked = row_link(stored, c->at.link->name, &id);
+    if (linked)
+        json_object_set(c->doc, "id", json_object_get(json_object_get(stored, c->at.link->name), "id"));
+    if (write_row(c, t, c->at.ent, c->doc, linked, p) != 0)
         goto out;
     patch = json_pack("{s:{s:O}}", c->at.link->name, "id", json_object_get(c->doc, "id"));
     if (schema_update(owner, stored, patch, &doc, &v) != 0)

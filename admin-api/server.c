@@ -40,6 +40,14 @@ enum step { STEP_HEAD, STEP_BODY, STEP_WAIT, STEP_ANSWERED };
  */
 enum handover { HAND_NONE, HAND_SUSPENDED, HAND_WRITTEN };
 
+/*
+ * One connection. The library tells the target as it was sent before it has read the rest of
+ * the head, and may drop the request then without another word: so the target is kept here.
+ */
+struct client {
+    char *target;
+};
+
 struct exchange {
     struct call call;
     struct server *server;
@@ -109,6 +117,8 @@ static const char *framing_fault(struct MHD_Connection *conn, const char *versio
     struct head_check h = {0};
 
     MHD_get_connection_values_n(conn, MHD_HEADER_KIND, check_field, &h);
+    if (!str_starts(target, STR("/")))
+        return "malformed request target";
     for (size_t i = 0; i < target.len; i++)
         if ((unsigned char)target.p[i] <= ' ' || target.p[i] == 0x7f)
             return "malformed request target";
@@ -284,14 +294,31 @@ static enum MHD_Result on_request_read(struct exchange *x)
 
 /* ---- the library's callbacks ---- */
 
+static struct client *client_of(struct MHD_Connection *conn)
+{
+    return MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
 static void *on_target(void *arg, const char *target, struct MHD_Connection *conn)
 {
-    struct server *s = arg;
+    struct client *client = client_of(conn);
+
+    (void)arg;
+    free(client->target);
+    client->target = xstrdup(target);
+    return NULL;
+}
+
+/* The head is there. */
+static struct exchange *exchange_new(struct server *s, struct MHD_Connection *conn)
+{
     struct exchange *x = xcalloc(1, sizeof(*x));
+    struct client *client = client_of(conn);
 
     x->server = s;
     x->conn = conn;
-    x->target = xstrdup(target);
+    x->target = client->target;
+    client->target = NULL;
     x->call.admin = s->opt.admin;
     x->call.began_us = clock_mono_us();
     x->call.written = on_written;
@@ -309,7 +336,9 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
 {
     struct exchange *x = *slot;
 
-    (void)arg, (void)conn, (void)url;
+    (void)url;
+    if (!x)
+        *slot = x = exchange_new(arg, conn);
     switch (x->step) {
     case STEP_HEAD: return on_head(x, method, version);
     case STEP_BODY: return *size ? on_body(x, data, size) : on_request_read(x);
@@ -348,12 +377,17 @@ static void on_connection(void *arg, struct MHD_Connection *conn, void **slot,
                           enum MHD_ConnectionNotificationCode what)
 {
     struct server *s = arg;
+    struct client *client = *slot;
 
-    (void)conn, (void)slot;
+    (void)conn;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = xcalloc(1, sizeof(*client));
         s->accepted++;
         s->active++;
     } else {
+        free(client->target);
+        free(client);
+        *slot = NULL;
         s->active--;
     }
 }
@@ -441,13 +475,13 @@ int server_start(const struct server_options *opt, struct server **out, struct e
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->quiet, &attr);
     pthread_condattr_destroy(&attr);
+    *out = s; /* the first request may look at it already */
     for (size_t i = 0; i < opt->n_addrs; i++) {
         if (serve(s, &opt->addrs[i], e) != 0) {
-            server_stop(&s, 0);
+            server_stop(out, 0);
             return -1;
         }
     }
-    *out = s;
     return 0;
 }
 
@@ -459,7 +493,6 @@ void server_stop(struct server **sp, unsigned grace_ms)
 
     if (!s)
         return;
-    *sp = NULL;
     s->stopping = true;
     for (size_t i = 0; i < s->n_daemons; i++) {
         MHD_socket fd = MHD_quiesce_daemon(s->daemon[i]);
@@ -482,6 +515,7 @@ void server_stop(struct server **sp, unsigned grace_ms)
     pthread_mutex_unlock(&s->lock);
     for (size_t i = 0; i < s->n_daemons; i++)
         MHD_stop_daemon(s->daemon[i]);
+    *sp = NULL; /* until here requests under way may look at it */
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->quiet);
     free(s);

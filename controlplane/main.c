@@ -159,6 +159,7 @@ static int start_publisher(struct control_plane *cp, struct err *e)
         .cert_file = cp->set.cluster_cert,
         .key_file = cp->set.cluster_cert_key,
         .max_peers = (size_t)cp->set.cluster_max_data_planes,
+        .heartbeat_ms = (unsigned)(cp->set.cluster_heartbeat / 1000),
     };
 
     return cp->cluster_urls
@@ -207,8 +208,8 @@ static void stop(struct control_plane *cp)
 {
     unsigned grace_ms = (unsigned)(cp->set.shutdown_timeout / 1000);
 
+    server_stop(&cp->status, 0); /* it shows figures of the other */
     server_stop(&cp->admin.server, grace_ms);
-    server_stop(&cp->status, 0);
     if (cp->admin.publisher)
         publisher_stop(&cp->admin.publisher);
     if (cp->admin.store)

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "common/checks.h"
 #include "common/clock.h"
 #include "common/entities.h"
 
@@ -214,7 +215,8 @@ void nodes_applied(struct nodes *n, const struct uuid *id, uint64_t session, uin
     if ((r = owned(n, id, session))) {
         r->applied_version = version;
         r->applied_hash = *hash;
-        r->compile_us = compile_us;
+        if (compile_us)
+            r->compile_us = compile_us;
         r->seen_us = r->updated_us = clock_wall_us();
         if (version >= r->error_version) {
             json_decref(r->error);
@@ -228,7 +230,8 @@ void nodes_failed(struct nodes *n, const struct uuid *id, uint64_t session,
                   const struct node_error *error)
 {
     const struct entity *ent = error->entity_type ? entity_by_type(error->entity_type) : NULL;
-    json_t *reason = json_stringn(error->reason.p, error->reason.len);
+    /* a text that was cut to fit may end within a character */
+    json_t *reason = json_stringn(error->reason.p, utf8_invalid_at(error->reason));
     char entity[UUID_TEXT_LEN + 1];
     uint64_t now = clock_wall_us();
     struct node *r;
@@ -237,13 +240,11 @@ void nodes_failed(struct nodes *n, const struct uuid *id, uint64_t session,
     pthread_mutex_lock(&n->lock);
     if ((r = owned(n, id, session))) {
         json_decref(r->error);
-        r->error = json_pack("{s:o, s:s?, s:s?, s:I, s:I}", "message",
-                             reason ? reason : json_string("(not UTF-8)"), "entity_type",
+        r->error = json_pack("{s:O, s:s?, s:s?, s:I, s:I}", "message", reason, "entity_type",
                              ent ? ent->name : NULL, "entity_id",
                              error->entity_type ? entity : NULL, "version",
                              (json_int_t)error->version, "at", (json_int_t)(now / 1000000));
         r->error_version = error->version;
-        reason = NULL;
         r->seen_us = r->updated_us = now;
     }
     pthread_mutex_unlock(&n->lock);
@@ -275,7 +276,7 @@ static json_t *text(const char *s)
 static json_t *row(const struct nodes *n, const struct node *r, uint64_t now_us)
 {
     bool behind = r->applied_version < n->head;
-    uint64_t left = r->seen_us / 1000000 + NODES_TTL_SECONDS - now_us / 1000000;
+    uint64_t until = r->seen_us / 1000000 + NODES_TTL_SECONDS, now_s = now_us / 1000000;
     char id[UUID_TEXT_LEN + 1], hash[65];
 
     uuid_format(&r->id, id);
@@ -288,7 +289,7 @@ static json_t *row(const struct nodes *n, const struct node *r, uint64_t now_us)
         "build", text(r->build), "config_hash", hash, "last_seen",
         (json_int_t)(r->seen_us / 1000000), "updated_at", (json_int_t)(r->updated_us / 1000000),
         "sync_status", "normal", "labels", json_deep_copy(r->labels), "cert_details", "expiry_timestamp",
-        (json_int_t)r->cert_expiry_s, "rpc_capabilities", "ttl", (json_int_t)left, "connected",
+        (json_int_t)r->cert_expiry_s, "rpc_capabilities", "ttl", (json_int_t)(until > now_s ? until - now_s : 0), "connected",
         r->session != 0, "config_version", (json_int_t)n->head, "applied_version",
         (json_int_t)r->applied_version, "behind",
         (json_int_t)(behind ? n->head - r->applied_version : 0), "compile_us",

@@ -62,7 +62,7 @@ void nodes_head(struct nodes *n, uint64_t version);
 void nodes_connected(struct nodes *n, const struct node_hello *hello, uint64_t session);
 void nodes_seen(struct nodes *n, const struct uuid *id, uint64_t session);
 void nodes_applied(struct nodes *n, const struct uuid *id, uint64_t session, uint64_t version,
-                   const struct state_hash *hash, uint32_t compile_us);
+                   const struct state_hash *hash, uint32_t compile_us); /* 0: unknown */
 void nodes_failed(struct nodes *n, const struct uuid *id, uint64_t session,
                   const struct node_error *error);
 void nodes_disconnected(struct nodes *n, const struct uuid *id, uint64_t session);

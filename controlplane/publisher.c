@@ -16,6 +16,7 @@
 #define SNAPSHOT_LAG   1000u  /* versions a kept snapshot may be behind and still be handed out */
 #define KEEP_MS        10000u /* a snapshot nobody needs any more: nodes often come in crowds */
 #define RETRY_MS       1000u  /* after the store failed us */
+#define AGAIN_MAX_MS   30000u /* longest pause before a peer that refuses all is sent more */
 
 enum peer_state {
     PEER_IDLE,    /* nothing under way; cursor says what it has */
@@ -34,6 +35,8 @@ struct peer {
     uint64_t cursor;  /* version it has applied */
     bool want_full;   /* what it has is no base for a delta */
     uint64_t refused; /* not again before there is a newer one */
+    unsigned again;      /* times in a row that it wanted the same once more */
+    uint64_t not_before; /* mono: it gets nothing until then */
     struct transfer *xfer;
     size_t sent, acked;
     uint64_t target;      /* version under way */
@@ -211,6 +214,15 @@ static void collect_snapshot(struct publisher *p)
     p->snapshot_used_us = clock_mono_us();
 }
 
+/* Whether the kept snapshot will do: it must not take the peer back to an older version. */
+static bool fits(const struct publisher *p, const struct peer *peer)
+{
+    uint64_t to = p->snapshot ? p->snapshot->to : 0;
+
+    return p->snapshot && to + SNAPSHOT_LAG >= p->head && !(peer->refused && to <= peer->refused) &&
+           (to >= peer->cursor || to >= p->head);
+}
+
 /* Hands the snapshot to those whose turn has come; has one made when there is none. */
 static void serve_queue(struct publisher *p)
 {
@@ -218,8 +230,7 @@ static void serve_queue(struct publisher *p)
     while (p->queue && p->n_sending_full < p->opt.max_full) {
         struct peer *peer = p->queue;
 
-        if (!p->snapshot || p->snapshot->to + SNAPSHOT_LAG < p->head ||
-            (peer->refused && p->snapshot->to <= peer->refused)) {
+        if (!fits(p, peer)) {
             if (clock_mono_us() >= p->retry_us)
                 ask_for_snapshot(p);
             return;
@@ -247,8 +258,9 @@ static void feed(struct publisher *p, struct peer *peer)
     struct transfer *t = NULL;
     int rc = 0;
 
-    if (peer->state != PEER_IDLE || (peer->refused && p->head <= peer->refused))
-        return;
+    if (peer->state != PEER_IDLE || (peer->refused && p->head <= peer->refused) ||
+        clock_mono_us() < peer->not_before)
+        return; /* look_after comes back to those that wait */
     if (!peer->want_full && peer->cursor >= p->head)
         return;
     if (!peer->want_full)
@@ -291,6 +303,23 @@ static void send_welcome(struct publisher *p, struct link *l, const struct store
     link_send_frame(l, &f);
     for (size_t i = 0; i < w.n_peers; i++)
         free(urls[i]);
+}
+
+/* Asks the peer to leave and to come back within a random time, and closes. reason: a literal. */
+static void send_drain(struct peer *peer, unsigned within_ms, const char *reason)
+{
+    Weir__Drain d;
+    Weir__Frame f = WEIR__FRAME__INIT;
+    char *text = xstrdup(reason);
+
+    weir__drain__init(&d);
+    d.within_ms = within_ms;
+    d.reason = text;
+    f.kind_case = WEIR__FRAME__KIND_DRAIN;
+    f.drain = &d;
+    link_send_frame(peer->link, &f);
+    link_close_after_send(peer->link, reason);
+    free(text);
 }
 
 /* Who is it, and may it? */
@@ -347,12 +376,16 @@ static void register_node(struct publisher *p, const struct peer *peer, const We
     nodes_connected(p->nodes, &hello, peer->session);
 }
 
-/* One connection per node: a half-dead old one must not hold up its successor. */
+/*
+ * One connection per node: a half-dead old one must not hold up its successor. If the old one
+ * is alive, two data planes go by one id, and would take turns as fast as they can connect:
+ * what it is told keeps that slow.
+ */
 static void close_former(struct publisher *p, const struct peer *peer)
 {
     for (struct peer *old = p->peers; old; old = old->next)
         if (old != peer && uuid_eq(&old->node, &peer->node))
-            link_close(old->link, "the node has connected anew");
+            send_drain(old, 6 * p->opt.heartbeat_ms, "a data plane with the same node id has connected");
 }
 
 static struct peer *add_peer(struct publisher *p, struct link *l, const Weir__Hello *h)
@@ -404,6 +437,7 @@ static void on_hello(struct publisher *p, struct link *l, const Weir__Hello *h)
     mode = mode_for(&info, h);
     peer = add_peer(p, l, h);
     peer->want_full = mode == WEIR__MODE__MODE_FULL;
+    link_agree_heartbeat(l, h->heartbeat_ms);
     close_former(p, peer);
     register_node(p, peer, h, &cert);
     send_welcome(p, l, &info, mode);
@@ -436,10 +470,19 @@ static void on_ack(struct publisher *p, struct peer *peer, const Weir__Ack *a)
     if (peer->state == PEER_APPLYING && a->version == peer->target && a->pieces > 0) {
         peer->cursor = peer->target;
         peer->refused = 0;
+        peer->again = 0;
         peer->want_full = false;
         drop_transfer(p, peer);
         feed(p, peer);
     }
+}
+
+/* The first time it is served at once; then ever later, so that its trouble is not ours. */
+static unsigned again_pause_ms(unsigned times)
+{
+    unsigned ms = times < 8 ? RETRY_MS << (times - 2) : AGAIN_MAX_MS;
+
+    return ms < AGAIN_MAX_MS ? ms : AGAIN_MAX_MS;
 }
 
 static void on_nack(struct publisher *p, struct peer *peer, const Weir__Nack *n)
@@ -458,6 +501,22 @@ static void on_nack(struct publisher *p, struct peer *peer, const Weir__Nack *n)
     peer->cursor = n->have_version;
     peer->want_full = n->want_full;
     peer->refused = n->again ? 0 : n->version;
+    if (n->again && ++peer->again > 1)
+        peer->not_before = clock_mono_us() + again_pause_ms(peer->again) * 1000ull;
+    feed(p, peer);
+}
+
+/* A version number that two histories share, after a backup say, shows by its hash alone. */
+static void on_status(struct publisher *p, struct peer *peer, uint64_t active,
+                      const struct state_hash *hash)
+{
+    struct store_info info = store_info(p->store);
+
+    nodes_applied(p->nodes, &peer->node, peer->session, active, hash, 0);
+    if (peer->state != PEER_IDLE || active != info.version || peer->cursor != info.version ||
+        state_hash_eq(hash, &info.hash))
+        return;
+    peer->want_full = true;
     feed(p, peer);
 }
 
@@ -482,7 +541,7 @@ static void on_frame(struct publisher *p, struct link *l, const Weir__Frame *f)
     case WEIR__FRAME__KIND_STATUS:
         hash = frame_hash(&f->status->state_hash);
         if (f->status->state_hash.len == 32)
-            nodes_applied(p->nodes, &peer->node, peer->session, f->status->active, &hash, 0);
+            on_status(p, peer, f->status->active, &hash);
         break;
     default: link_close(l, "a %s is not for a control plane", frame_kind_word(f));
     }
@@ -535,7 +594,6 @@ static uint64_t push_commits(struct publisher *p, uint64_t now)
     p->head = committed;
     p->pushed_us = now;
     atomic_store(&p->stat_version, committed);
-    nodes_head(p->nodes, committed);
     feed_all(p);
     return 0;
 }
@@ -548,26 +606,6 @@ static void handle(struct publisher *p, struct link_event *ev)
     } else if (ev->kind == LINK_CLOSED) {
         on_closed(p, ev->link);
     }
-}
-
-static void send_drain(struct publisher *p)
-{
-    Weir__Drain d;
-    Weir__Frame f = WEIR__FRAME__INIT;
-    char reason[] = "the control plane stops";
-    struct frame_buf *b;
-
-    weir__drain__init(&d);
-    d.within_ms = 500 + 3 * (unsigned)atomic_load(&p->stat_peers);
-    d.reason = reason;
-    f.kind_case = WEIR__FRAME__KIND_DRAIN;
-    f.drain = &d;
-    b = frame_encode(&f);
-    for (struct peer *peer = p->peers; peer; peer = peer->next) {
-        link_send(peer->link, b);
-        link_close_after_send(peer->link, "the control plane stops");
-    }
-    frame_buf_unref(&b);
 }
 
 static void *push_main(void *arg)
@@ -585,7 +623,8 @@ static void *push_main(void *arg)
         if (link_hub_wait(p->hub, due ? due : now + 500000, &ev))
             handle(p, &ev);
     }
-    send_drain(p);
+    for (struct peer *peer = p->peers; peer; peer = peer->next)
+        send_drain(peer, 500 + 3 * (unsigned)atomic_load(&p->stat_peers), "the control plane stops");
     until = clock_mono_us() + 1000000;
     while (p->peers && clock_mono_us() < until)
         if (link_hub_wait(p->hub, until, &ev))
@@ -634,6 +673,7 @@ static void on_commit(void *arg, uint64_t version)
 {
     struct publisher *p = arg;
 
+    nodes_head(p->nodes, version); /* before the write is acknowledged */
     atomic_store(&p->committed, version);
     link_hub_wake(p->hub);
 }

@@ -16,6 +16,7 @@ struct cp_settings {
     uint64_t shutdown_timeout;     /* us */
     const char *cluster_cert, *cluster_cert_key, *cluster_ca;
     int64_t cluster_max_data_planes;
+    uint64_t cluster_heartbeat; /* us */
     int log_level; /* enum log_level */
     const char *log_file;
 };

@@ -25,7 +25,8 @@ struct link {
     enum link_phase phase;
     unsigned running; /* operations posted to nng whose callback has not finished */
     unsigned posting; /* threads inside nng_stream_send or _recv */
-    bool told_open, told_closed, close_when_sent;
+    bool told_open, told_closed;
+    const char *close_when_sent; /* the reason; NULL: goes on */
     bool muted; /* closed by the owner: what was still in the queue is not for it */
     char reason[256];
     char remote[64];
@@ -39,6 +40,7 @@ struct link {
     char *in;
     size_t in_len, in_cap;
     bool paused, got_frame;
+    unsigned heartbeat_ms;
     Weir__Frame *queue[LINK_RECV_QUEUE];
     size_t queue_at, queue_n;
 
@@ -124,6 +126,7 @@ static struct link *link_new(struct link_hub *hub, bool tls)
 
     l->hub = hub;
     l->tls = tls;
+    l->heartbeat_ms = hub->limits.heartbeat_ms;
     l->opened_us = clock_mono_us();
     l->in_cap = RECV_IDLE_BYTES;
     l->in = xmalloc(l->in_cap);
@@ -464,7 +467,7 @@ static void on_sent(void *arg)
         post_begin(l);
     } else {
         l->sending = false;
-        over = l->close_when_sent && begin_close(l, "done");
+        over = l->close_when_sent && begin_close(l, l->close_when_sent);
         operation_done(l);
     }
     pthread_mutex_unlock(&l->hub->lock);
@@ -511,7 +514,7 @@ void link_close_after_send(struct link *l, const char *reason)
     bool mine = false;
 
     pthread_mutex_lock(&l->hub->lock);
-    l->close_when_sent = true;
+    l->close_when_sent = reason;
     if (!l->sending)
         mine = begin_close(l, reason);
     pthread_mutex_unlock(&l->hub->lock);
@@ -732,7 +735,7 @@ static const char *overdue(const struct link *l, uint64_t now)
     if (l->sending && elapsed(now, l->send_since_us, lim->send_ms))
         return "the peer does not read";
     /* while we pause, silence is not the peer's fault; before the first frame, see above */
-    if (l->got_frame && !l->paused && elapsed(now, l->heard_us, 3ull * lim->heartbeat_ms))
+    if (l->got_frame && !l->paused && elapsed(now, l->heard_us, 3ull * l->heartbeat_ms))
         return "three heartbeats missed";
     return NULL;
 }
@@ -761,7 +764,7 @@ static void on_tick(void *arg)
             due[n_due++] = l;
         else if (!why && l->phase == PHASE_OPEN && l->got_frame && !l->sending &&
                  n_silent < ARRAY_LEN(silent) &&
-                 elapsed(now, l->spoke_us, hub->limits.heartbeat_ms)) {
+                 elapsed(now, l->spoke_us, l->heartbeat_ms)) {
             l->running++;
             l->spoke_us = now;
             silent[n_silent++] = l;
@@ -802,12 +805,20 @@ static unsigned tick_of(const struct link_limits *limits)
     return shortest / 8 < 5 ? 5 : shortest / 8;
 }
 
-void link_hub_set_heartbeat(struct link_hub *hub, unsigned heartbeat_ms)
+unsigned link_agree_heartbeat(struct link *l, unsigned theirs_ms)
 {
+    struct link_hub *hub = l->hub;
+    struct link_limits limits = hub->limits;
+    unsigned ms = theirs_ms > LINK_HEARTBEAT_MIN_MS ? theirs_ms : LINK_HEARTBEAT_MIN_MS;
+
     pthread_mutex_lock(&hub->lock);
-    hub->limits.heartbeat_ms = heartbeat_ms;
-    hub->tick_ms = tick_of(&hub->limits);
+    if (theirs_ms && ms < l->heartbeat_ms)
+        l->heartbeat_ms = ms;
+    limits.heartbeat_ms = ms = l->heartbeat_ms;
+    if (tick_of(&limits) < hub->tick_ms)
+        hub->tick_ms = tick_of(&limits);
     pthread_mutex_unlock(&hub->lock);
+    return ms;
 }
 
 struct link_hub *link_hub_new(const struct link_limits *limits)

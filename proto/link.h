@@ -30,7 +30,7 @@ struct link;
 struct link_hub;
 
 struct link_limits {
-    unsigned heartbeat_ms;   /* we ping when silent for so long; three without a frame: dead */
+    unsigned heartbeat_ms;   /* we ping when silent for so long; three without a byte: dead */
     unsigned first_frame_ms; /* from connect to the peer's first frame, handshake included */
     unsigned send_ms;        /* for one frame to leave */
     size_t frame_max;        /* body bytes accepted from peers */
@@ -53,8 +53,6 @@ struct link_event {
 };
 
 struct link_hub *link_hub_new(const struct link_limits *limits);
-/* From now on: when the other side's is the shorter one. */
-void link_hub_set_heartbeat(struct link_hub *hub, unsigned heartbeat_ms);
 void link_hub_free(struct link_hub **hub); /* closes and frees all it holds; a moment */
 
 /* identity is needed for tls+tcp and borrowed for the call. Blocks on DNS. */
@@ -87,10 +85,17 @@ int link_send_frame(struct link *l, const Weir__Frame *f);
 /* LINK_CLOSED follows. The first reason given is kept. */
 void link_close(struct link *l, const char *reason, ...) WEIR_PRINTF(2, 3);
 
-/* Sends what is queued, then closes; the send deadline bounds it. */
+/* Sends what is queued, then closes; the send deadline bounds it. reason is a literal. */
 void link_close_after_send(struct link *l, const char *reason);
 
 void link_free(struct link **l); /* after LINK_CLOSED */
+
+/*
+ * What the two sides have agreed on, when the other one's heartbeat (0: it has named none) is
+ * shorter than ours: from here on this link keeps to it. Returns the one in force.
+ */
+unsigned link_agree_heartbeat(struct link *l, unsigned theirs_ms);
+#define LINK_HEARTBEAT_MIN_MS 20u /* a peer cannot ask for less */
 
 /* The owner's pointer for a link; the owner's thread alone uses it. */
 void link_set_data(struct link *l, void *data);

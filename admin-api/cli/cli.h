@@ -18,7 +18,8 @@ struct command {
     int (*run)(int argc, char **argv);
 };
 
-extern const struct command command_cert, command_nodes, command_ping, command_status, command_sync;
+extern const struct command command_cert, command_nodes, command_ping, command_reference,
+    command_status, command_sync;
 
 /*
  * Loads the command's flags into *out; exactly n_operands must remain, in argv[1...].

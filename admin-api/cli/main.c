@@ -4,16 +4,16 @@
 #include <stdio.h>
 
 static const struct command *const commands[] = {
-    &command_sync, &command_nodes, &command_status, &command_ping, &command_cert,
+    &command_sync, &command_nodes, &command_status, &command_ping, &command_cert, &command_reference,
 };
 
 static void print_help(FILE *to)
 {
     fprintf(to, "weirctl - the command line of Weir\n\nUsage: weirctl COMMAND [FLAGS]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        fprintf(to, "  %-8s %-6s %s\n", commands[i]->name, commands[i]->operands,
+        fprintf(to, "  %-10s %-6s %s\n", commands[i]->name, commands[i]->operands,
                 commands[i]->about);
-    fprintf(to, "  %-8s %-6s %s\n", "version", "", "Prints the version.");
+    fprintf(to, "  %-10s %-6s %s\n", "version", "", "Prints the version.");
     fprintf(to, "\nweirctl COMMAND --help lists a command's flags.\n");
 }
 

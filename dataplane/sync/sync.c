@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include "common/checks.h"
 #include "common/clock.h"
 #include "common/entities.h"
 #include "common/log.h"
@@ -77,6 +78,8 @@ static void note_error(struct sync *s, const char *text)
 {
     pthread_mutex_lock(&s->lock);
     snprintf(s->state.last_error, sizeof(s->state.last_error), "%.511s", text);
+    /* cut to fit, it may end within a character */
+    s->state.last_error[utf8_invalid_at(str_of(s->state.last_error))] = '\0';
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin-api/admin.h"
+#include "common/clock.h"
 #include "common/pki.h"
 
 static struct admin admin;
@@ -274,6 +275,59 @@ static void keys_that_expire(void **state)
     run(steps, ARRAY_LEN(steps));
 }
 
+/* A ttl of one second, asked for at any time within a second. */
+static void a_short_life_is_not_cut_shorter(void **state)
+{
+    (void)state;
+    json_decref(ask("POST /consumers", "{\"username\":\"c\"}").body);
+    for (int i = 0; i < 4; i++) {
+        uint64_t until;
+        struct answer a;
+        char request[64], body[64];
+
+        snprintf(body, sizeof(body), "{\"key\":\"k%d\",\"ttl\":1}", i);
+        snprintf(request, sizeof(request), "GET /consumers/c/key-auth/k%d", i);
+        until = clock_mono_us() + 950000;
+        a = ask("POST /consumers/c/key-auth", body);
+        assert_int_equal(a.status, 201);
+        json_decref(a.body);
+        while (clock_mono_us() < until) {
+            a = ask(request, NULL);
+            if (clock_mono_us() < until)
+                assert_int_equal(a.status, 200);
+            json_decref(a.body);
+            usleep(20000);
+        }
+        usleep(230000); /* another place within the second */
+    }
+}
+
+/* What the reference was seen to say, and what data planes would refuse. */
+static void rules_of_records(void **state)
+{
+    /* clang-format off */
+    static const struct step steps[] = {
+        {"POST /plugins", "{'id':'" ID(1) "','name':'rate-limiting','config':{'minute':5}}", 201, NULL, 1},
+        {"PATCH /plugins/" ID(1), "{'config':null}", 400,
+         "{'code':2,'message':'schema violation (config: required field missing)'}", 0},
+        {"PATCH /plugins/" ID(1), "{'config':{'minute':null}}", 400, "{'fields':{'@entity':'*'}}", 0},
+        {"POST /services", "{'url':'https://a.test','tls_verify':true,'ca_certificates':['" ID(3) "']}", 400,
+         "{'code':4,'fields':{'ca_certificates':{'id':'" ID(3) "'}}}", 0},
+        {"POST /services", "{'name':'s','url':'https://a.test','ca_certificates':['" ID(3) "']}", 201, NULL, 1},
+        {"PATCH /services/s", "{'tls_verify':true}", 400, "{'code':4}", 0},
+        {"PATCH /services/s", "{'tls_verify':true,'enabled':false}", 200, NULL, 1},
+        {"PUT /services/s", "{'url':'https://a.test','tls_verify':true,'ca_certificates':['" ID(4) "']}", 400,
+         "{'fields':{'ca_certificates':{'id':'" ID(4) "'}}}", 0},
+        {"POST /routes", "{'id':'" ID(5) "','paths':['/d']}", 201, NULL, 1},
+        {"PUT /routes/" ID(5) "/service", "{'url':'https://a.test','tls_verify':true,'ca_certificates':['" ID(4) "']}",
+         400, "{'code':4}", 0},
+    };
+    /* clang-format on */
+
+    (void)state;
+    run(steps, ARRAY_LEN(steps));
+}
+
 static void refusals(void **state)
 {
     /* clang-format off */
@@ -452,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(life),     CASE(nested), CASE(targets),      CASE(keys_that_expire),
         CASE(refusals), CASE(pages),  CASE(server_names),
+        CASE(rules_of_records), CASE(a_short_life_is_not_cut_shorter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -333,6 +333,41 @@ static void oversize_frames_close(void **state)
     link_hub_free(&server);
 }
 
+/* The shorter one counts, whoever names it, but not below the least there is. */
+static void heartbeats_are_agreed_on(void **state)
+{
+    static const struct {
+        unsigned theirs, agreed;
+    } cases[] = {{0, 5000}, {9000, 5000}, {700, 700}, {800, 700}, {1, LINK_HEARTBEAT_MIN_MS}};
+    struct link_hub *server = link_hub_new(&patient), *client = link_hub_new(&patient);
+    struct frame_buf *b = status_frame(1);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct link_event ev;
+    struct err e = {0};
+    char url[300];
+    int fd;
+
+    (void)state;
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path("agree"));
+    snprintf(url, sizeof(url), "ipc://%s", addr.sun_path);
+    assert_int_equal(link_listen(server, url, NULL, &e), 0);
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    assert_int_equal(write(fd, b->p, b->len), b->len);
+    assert_true(await(server, LINK_FRAME, 3000, &ev));
+    frame_free(&ev.frame);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(link_agree_heartbeat(ev.link, cases[i].theirs), cases[i].agreed);
+    /* the hub looks as often as the link now needs it to, once the tick under way is over */
+    assert_true(await(server, LINK_CLOSED, 3000, &ev));
+    assert_string_equal(link_reason(ev.link), "three heartbeats missed");
+    link_free(&ev.link);
+    close(fd);
+    frame_buf_unref(&b);
+    link_hub_free(&client);
+    link_hub_free(&server);
+}
+
 static void heartbeats_find_the_dead(void **state)
 {
     struct link_hub *server = link_hub_new(&quick), *client = link_hub_new(&quick);
@@ -550,6 +585,7 @@ int main(void)
         cmocka_unit_test(foreign_certificate_gets_nothing),
         cmocka_unit_test(silent_and_plain_clients_are_dropped),
         cmocka_unit_test(oversize_frames_close),
+        cmocka_unit_test(heartbeats_are_agreed_on),
         cmocka_unit_test(heartbeats_find_the_dead),
         cmocka_unit_test(stuck_reader_is_closed_others_go_on),
         cmocka_unit_test(pause_and_resume_lose_nothing),
