@@ -123,8 +123,10 @@ $(B)/unit/$(1)/%: tests/unit/$(1)/%.c $(unit_libs_$(1)) | $(GEN)
 endef
 $(foreach r,common proto controlplane admin-api dataplane,$(eval $(call unit_rule,$(r))))
 
+units: $(UNIT)
+
 check-unit: $(UNIT) ## the C unit tests
-	$(Q)set -e; for t in $(UNIT); do $(SAN_ENV) $$t; done
+	$(Q)$(SAN_ENV) tests/tools/run-unit.sh $(sort $(UNIT))
 
 check-blackbox: all ## the real programs over real sockets; K=WORD chooses tests
 	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q -p no:cacheprovider tests/blackbox $(if $(K),-k '$(K)')
@@ -146,15 +148,21 @@ tsan: ## every test under ThreadSanitizer
 deps: ## the Debian packages, when one is missing
 	$(Q)deploy/install-deps.sh
 
+# Building uses every core; tests run one after the other.
+JOBS := -j$(shell nproc)
+
 test: deps ## everything: layers, headers, tests in three flavours, fuzzing for a bounded time
 	$(Q)$(MAKE) layers headers
-	$(Q)$(MAKE) all check
+	$(Q)$(MAKE) $(JOBS) all units
+	$(Q)$(MAKE) check
+	$(Q)$(MAKE) $(JOBS) SAN=address,undefined OPT=-O1 all units
 	$(Q)$(MAKE) asan
+	$(Q)$(MAKE) $(JOBS) SAN=thread OPT=-O1 all units
 	$(Q)$(MAKE) tsan
-	$(Q)$(MAKE) fuzz
+	$(Q)$(MAKE) $(JOBS) fuzz
 
 run: deps ## a control plane, two data planes and an echo upstream, until Ctrl-C
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) $(JOBS) all
 	$(Q)deploy/run.sh
 
 # ---- fuzzing --------------------------------------------------------------
@@ -170,8 +178,10 @@ fuzz: ## every fuzz target for FUZZ_SECONDS
 	$(Q)set -e; for f in $(FUZZ); do n=$${f##*/fuzz_}; mkdir -p build/fuzz/found/$$n; \
 		mkdir -p tests/fuzz/corpus/$$n; echo "  FUZZ $$n"; \
 		LSAN_OPTIONS=suppressions=tests/lsan.supp \
-		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n; done
+		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n \
+		>build/fuzz/$$n.log 2>&1 || { tail -n 60 build/fuzz/$$n.log; exit 1; }; \
+		grep -a '^Done' build/fuzz/$$n.log; done
 	@echo "fuzz: $(words $(FUZZ)) targets, $(FUZZ_SECONDS) s each, nothing found"
 
 build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(DP_LIBS)
@@ -216,8 +226,8 @@ lint: $(GEN) ## clang-tidy and warnings as errors with both compilers
 	$(Q)clang-tidy --quiet $(SOURCES) -- $(CPPFLAGS) -std=gnu11
 
 docs: all ## the pages that are printed from the tables
-	$(Q)$(B)/weirctl reference --proto > proto/entities.proto
-	$(Q)$(B)/weirctl reference > common/REFERENCE.md
+	$(Q)$(B)/weirctl reference --proto > $(B)/entities.proto && cp $(B)/entities.proto proto/
+	$(Q)$(B)/weirctl reference > $(B)/REFERENCE.md && cp $(B)/REFERENCE.md common/
 
 new-plugin: ## NAME=my-plugin [PRIORITY=n]: contract, behaviour, test and list line of a new plugin
 	$(Q)tests/tools/new-plugin.sh "$(NAME)" $(PRIORITY)
@@ -238,6 +248,6 @@ clean: ## removes build/
 	rm -rf build
 
 .PHONY: FORCE all asan bench check check-blackbox check-unit clean conformance deps docs format fuzz \
-	headers help install layers lint new-plugin run test tsan
+	headers help install layers lint new-plugin run test tsan units
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

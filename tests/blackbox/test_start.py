@@ -36,6 +36,14 @@ def test_help_and_version(tmp_path):
         assert out.returncode == 0 and "0.1.0" in out.stdout, (name, out)
 
 
+def test_the_printed_pages_are_those_of_the_tables():
+    """`make docs` after a change of a table."""
+    for flags, path in (((), "common/REFERENCE.md"), (("--proto",), "proto/entities.proto")):
+        out = subprocess.run([os.path.join(weir.BUILD, "weirctl"), "reference", *flags], capture_output=True, text=True)
+        with open(os.path.join(weir.ROOT, path)) as f:
+            assert out.stdout == f.read(), f"{path} is not what the tables say: run make docs"
+
+
 def test_bad_settings_are_named(tmp_path):
     config = os.path.join(str(tmp_path), "weir.conf")
     with open(config, "w") as f:

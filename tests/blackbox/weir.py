@@ -112,6 +112,9 @@ class Http:
         return self.request("DELETE", path, **more)
 
 
+started = []  # every process, so that a failing test leaves none behind
+
+
 class Program:
     """A process with its own folder, known to be ready by a line on stdout."""
 
@@ -136,6 +139,7 @@ class Program:
         with open(self.log_path, "a") as log:
             self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                             stderr=log, env=self.env, text=True)
+        started.append(self.process)
         if wait:
             self.wait_ready()
         return self
@@ -338,10 +342,12 @@ class Cluster:
 
     def synced(self, version=None):
         """Waits until every data plane has the newest version active."""
+        running = sum(1 for d in self.dp if d.process)
+        wait_until(lambda: sum(n["connected"] for n in self.cp.nodes()) >= running, "all data planes")
         wanted = version or self.cp.version()
 
         def all_have():
             nodes = [n for n in self.cp.nodes() if n["connected"]]
-            return len(nodes) >= sum(1 for d in self.dp if d.process) and all(
+            return len(nodes) >= running and all(
                 n["applied_version"] >= wanted for n in nodes)
         wait_until(all_have, f"version {wanted} on all data planes")

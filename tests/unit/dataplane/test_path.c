@@ -14,14 +14,13 @@
 #define VECTORS "tests/unit/dataplane/data/routing.json"
 
 static struct str run(struct arena *a, const char *base, const char *route, bool strip,
-                      const char *path, int handling)
+                      const char *path)
 {
     struct upstream_path_in in = {
         .base = str_of(base),
         .path = str_of(path),
         .matched = route ? str_n(path, strlen(route)) : STR_NONE,
         .strip = strip,
-        .handling = handling,
     };
 
     return upstream_path(&in, a);
@@ -39,30 +38,25 @@ static void test_recorded_grid(void **state)
     assert_int_equal(json_array_size(json_object_get(all, "path_handling")), 120);
     json_array_foreach(json_object_get(all, "path_handling"), i, row)
     {
-        const char *base, *route, *path, *want[2];
+        const char *base, *route, *path, *want;
         char normal[64];
         struct arena a;
-        struct str p;
+        struct str p, got;
         int strip;
 
         base = json_string_value(json_array_get(row, 0));
         route = json_string_value(json_array_get(row, 1)); /* null: the route has no path */
         strip = json_is_true(json_array_get(row, 2));
         path = json_string_value(json_array_get(row, 3));
-        want[0] = json_string_value(json_array_get(row, 4));
-        want[1] = json_string_value(json_array_get(row, 5));
-        assert_true(base && path && want[0] && want[1]);
+        want = json_string_value(json_array_get(row, 4)); /* v0; the one behind it is v1 */
+        assert_true(base && path && want);
         p = path_normalize(str_of(path), normal);
         normal[p.len] = '\0';
         arena_init(&a, 0, 0);
-        for (int handling = PATH_V0; handling <= PATH_V1; handling++) {
-            struct str got = run(&a, base, route, strip, normal, handling);
-
-            if (str_eq(got, str_of(want[handling])))
-                continue;
-            fprintf(stderr, "service %s route %s strip %d %s v%d: '" STR_FMT "', expected '%s'\n",
-                    base, route ? route : "(none)", strip, path, handling, STR_ARG(got),
-                    want[handling]);
+        got = run(&a, base, route, strip, normal);
+        if (!str_eq(got, str_of(want))) {
+            fprintf(stderr, "service %s route %s strip %d %s: '" STR_FMT "', expected '%s'\n", base,
+                    route ? route : "(none)", strip, path, STR_ARG(got), want);
             bad++;
         }
         arena_fini(&a);
@@ -95,13 +89,13 @@ static void test_edges(void **state)
         struct str got;
 
         arena_init(&a, 0, 0);
-        got = run(&a, cases[i].base, cases[i].matched, cases[i].strip, cases[i].path, PATH_V0);
+        got = run(&a, cases[i].base, cases[i].matched, cases[i].strip, cases[i].path);
         if (!str_eq(got, str_of(cases[i].want)))
             fail_msg("case %zu: '" STR_FMT "', expected '%s'", i, STR_ARG(got), cases[i].want);
         arena_fini(&a);
     }
     arena_init(&a, 0, 8); /* at the cap: absent, not cut */
-    assert_null(run(&a, "/service", NULL, false, "/a/long/path", PATH_V0).p);
+    assert_null(run(&a, "/service", NULL, false, "/a/long/path").p);
     arena_fini(&a);
 }
 

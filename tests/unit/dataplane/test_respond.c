@@ -101,6 +101,46 @@ static void bodies_are_the_references(void **state)
     end(&f);
 }
 
+static const struct {
+    const char *accept, *message, *found;
+} messages[] = {
+    {"application/json", "a \"b\" \\ \x01\n", "\"message\":\"a \\\"b\\\" \\\\ \\u0001\\u000a\",\n"},
+    {"application/json", "\xc3\xa9 \xff</>", "\"message\":\"\xc3\xa9 \xef\xbf\xbd</>\",\n"},
+    {"application/json", "", "\"message\":\"\",\n"},
+    {"text/html", "<b>&\"'\x01", "<p>&lt;b&gt;&amp;&#34;&#39;\xef\xbf\xbd.</p>"},
+    {"application/xml", "]]></message>\t", "<message>]]&gt;&lt;/message&gt;\t</message>"},
+    {"text/plain", "<b> \"\xe2\x82", "<b> \"\xef\xbf\xbd\xef\xbf\xbd\nrequest_id"},
+};
+
+static void messages_cannot_leave_their_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(messages); i++) {
+        struct fixture f;
+        struct exchange *x = begin(&f);
+
+        assert_true(headers_add(&x->req.headers, &x->arena, STR("Accept"), str_of(messages[i].accept)));
+        exchange_error(x, 403, messages[i].message);
+        if (!memmem(x->answer.p, x->answer.len, messages[i].found, strlen(messages[i].found)))
+            fail_msg("case %zu: " STR_FMT, i, STR_ARG(x->answer));
+        end(&f);
+    }
+}
+
+static void grpc_clients_get_the_message_alone(void **state)
+{
+    struct fixture f;
+    struct exchange *x = begin(&f);
+
+    (void)state;
+    assert_true(headers_add(&x->req.headers, &x->arena, STR("Content-Type"), STR("application/grpc+proto")));
+    respond_failure(x, 503, "a \"b\"");
+    assert_true(str_eq(x->answer, STR("{\"message\":\"a \\\"b\\\"\"}")));
+    assert_true(str_eq(headers_find_id(&x->resp.headers, HDR_CONTENT_TYPE)->value,
+                       STR("application/json; charset=utf-8")));
+    end(&f);
+}
+
 static void head_of_an_answer(void **state)
 {
     static const char want[] = "HTTP/1.1 418 I'm a teapot\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n"
@@ -168,6 +208,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(type_follows_accept),
         cmocka_unit_test(bodies_are_the_references),
+        cmocka_unit_test(messages_cannot_leave_their_place),
+        cmocka_unit_test(grpc_clients_get_the_message_alone),
         cmocka_unit_test(head_of_an_answer),
         cmocka_unit_test(head_of_a_proxied_response),
         cmocka_unit_test(a_head_that_does_not_fit_is_none),
