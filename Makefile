@@ -19,6 +19,7 @@ Q       := $(if $(V),,@)
 PYTHON  ?= /usr/bin/python3
 
 .DEFAULT_GOAL := all
+MAKEFLAGS += --no-print-directory
 
 # ---- flags ----------------------------------------------------------------
 
@@ -223,7 +224,7 @@ format: ## clang-format over all sources
 lint: $(GEN) ## clang-tidy and warnings as errors with both compilers
 	$(Q)$(MAKE) B=build/lint-gcc WERROR=1 all
 	$(Q)$(MAKE) B=build/lint-clang CC=clang WERROR=1 all
-	$(Q)clang-tidy --quiet $(SOURCES) -- $(CPPFLAGS) -std=gnu11
+	$(Q)printf '%s\n' $(SOURCES) | xargs -P $(shell nproc) -I{} clang-tidy --quiet {} -- $(CPPFLAGS) -std=gnu11
 
 docs: all ## the pages that are printed from the tables
 	$(Q)$(B)/weirctl reference --proto > $(B)/entities.proto && cp $(B)/entities.proto proto/
@@ -239,7 +240,9 @@ install: all ## into $(DESTDIR)$(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/weir $(DESTDIR)$(PREFIX)/lib/systemd/system
 	install -m 755 $(PROGRAMS) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/weir
-	install -m 644 $(wildcard deploy/systemd/*.service) $(DESTDIR)$(PREFIX)/lib/systemd/system
+	set -e; for u in $(notdir $(wildcard deploy/systemd/*.service)); do \
+		sed 's,/usr/local,$(PREFIX),' deploy/systemd/$$u >$(B)/$$u; \
+		install -m 644 $(B)/$$u $(DESTDIR)$(PREFIX)/lib/systemd/system; done
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort | expand -t 20

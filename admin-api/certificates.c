@@ -54,7 +54,7 @@ static int before(json_t *in, struct problem *p)
 
     for (size_t i = 0; i < json_array_size(names); i++) {
         const json_t *name = json_array_get(names, i);
-        struct str text = str_n(json_string_value(name), json_string_length(name));
+        struct str text = json_str(name);
 
         if (!text.p)
             continue;
@@ -75,7 +75,7 @@ static int check(struct txn *t, const json_t *given, json_t *doc, struct problem
     for (size_t i = 0; i < json_array_size(names); i++) {
         const json_t *name = json_array_get(names, i);
         const struct row_ref ref = {
-            .by = "name", .value = str_n(json_string_value(name), json_string_length(name))};
+            .by = "name", .value = json_str(name)};
         const json_t *owner;
         json_t *row = NULL;
         struct sbuf text = {0};

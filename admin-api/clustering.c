@@ -23,7 +23,7 @@ enum outcome data_planes_get(struct call *c)
     rows = json_array();
     json_array_foreach(all, i, row)
     {
-        struct str id = str_of(json_string_value(json_object_get(row, "id")));
+        struct str id = json_str(json_object_get(row, "id"));
 
         if (span.offset.p && str_cmp(id, span.offset) <= 0)
             continue;

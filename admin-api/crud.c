@@ -192,7 +192,7 @@ static int write_linked(struct call *c, struct txn *t, struct problem *p)
     /* another PUT may have come first: its row is the one to replace */
     linked = row_link(stored, c->at.link->name, &id);
     if (linked)
-        json_object_set(c->doc, "id", json_object_get(json_object_get(stored, c->at.link->name), "id"));
+        json_object_update_existing(c->doc, json_object_get(stored, c->at.link->name));
     if (write_row(c, t, c->at.ent, c->doc, linked, p) != 0)
         goto out;
     patch = json_pack("{s:{s:O}}", c->at.link->name, "id", json_object_get(c->doc, "id"));

@@ -25,7 +25,7 @@ static int service_check(struct txn *t, const json_t *given, json_t *doc, struct
         json_t *row = NULL;
         int found = 0;
 
-        if (ent && uuid_parse(str_of(json_string_value(id)), &ref.id))
+        if (ent && uuid_parse(json_str(id), &ref.id))
             found = txn_get(t, ent, &ref, &row, p);
         json_decref(row);
         if (found == 0)

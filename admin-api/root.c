@@ -124,12 +124,15 @@ struct unit {
 
 static uint64_t resident_bytes(void)
 {
-    unsigned long long size = 0, resident = 0;
+    unsigned long long resident = 0;
     FILE *f = fopen("/proc/self/statm", "re");
+    char line[128], *end;
 
     if (f) {
-        if (fscanf(f, "%llu %llu", &size, &resident) != 2)
-            resident = 0;
+        if (fgets(line, sizeof(line), f)) { /* pages: size, resident, ... */
+            strtoull(line, &end, 10);
+            resident = strtoull(end, NULL, 10);
+        }
         fclose(f);
     }
     return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);

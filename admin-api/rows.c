@@ -32,7 +32,7 @@ static struct str key_normalize(struct arena *a, const struct entity *ent, struc
     doc = json_pack("{s:s%}", ent->endpoint_key, key.p, key.len);
     ent->normalize(doc);
     value = json_object_get(doc, ent->endpoint_key);
-    key = arena_str(a, str_n(json_string_value(value), json_string_length(value)));
+    key = arena_str(a, json_str(value));
     json_decref(doc);
     return key;
 }
@@ -127,10 +127,10 @@ static int resolve_one(const struct source *src, const struct field *f, json_t *
 
     if (!json_is_object(given) || !target)
         return 0;
-    json_object_foreach((json_t *)(uintptr_t)given, key, value)
+    json_object_foreach(json_unconst(given), key, value)
     {
         const struct field *unique = field_find(target->fields, str_of(key));
-        struct row_ref ref = {.value = str_n(json_string_value(value), json_string_length(value))};
+        struct row_ref ref = {.value = json_str(value)};
         int found;
 
         if (!unique || !(unique->flags & FF_UNIQUE) || !ref.value.p)

@@ -14,7 +14,7 @@ static int before(json_t *in, struct problem *p)
 
     if (!json_is_string(target) ||
         row_key_check(&entity_targets, "target",
-                      str_n(json_string_value(target), json_string_length(target)), &quoted) == 0)
+                      json_str(target), &quoted) == 0)
         return 0;
     problem_free(&quoted);
     return problem_set(p, PROBLEM_SCHEMA, json_pack("{s:s}", "target", text),
@@ -69,7 +69,7 @@ static json_t *weights(int64_t total)
 
 static json_t *host_data(const json_t *row)
 {
-    struct str target = str_of(json_string_value(json_object_get(row, "target")));
+    struct str target = json_str(json_object_get(row, "target"));
     int64_t weight = json_integer_value(json_object_get(row, "weight"));
     size_t colon = target.len;
     uint64_t port = 0;

@@ -11,11 +11,6 @@
 
 #include "common/uri.h"
 
-static struct str text_of(const json_t *value)
-{
-    return str_n(json_string_value(value), json_string_length(value));
-}
-
 /* ---- characters ---- */
 
 enum {
@@ -116,7 +111,7 @@ size_t utf8_invalid_at(struct str s)
 
 int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
 
     (void)f;
     if (all_of(s, CH_NAME))
@@ -129,7 +124,7 @@ int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
 
 int check_tag(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
 
     (void)f;
     if (all_of(s, CH_TAG))
@@ -142,7 +137,7 @@ int check_tag(const struct field *f, const json_t *value, struct err *e)
 
 int check_header_name(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
 
     (void)f;
     if (all_of(s, CH_HEADER))
@@ -156,7 +151,7 @@ int check_header_name(const struct field *f, const json_t *value, struct err *e)
 int check_http_token(const struct field *f, const json_t *value, struct err *e)
 {
     (void)f;
-    if (all_of(text_of(value), CH_TOKEN))
+    if (all_of(json_str(value), CH_TOKEN))
         return 0;
     return err_set(e, ERR_INVALID,
                    "contains one or more invalid characters. ASCII control characters (0-31;127), "
@@ -177,7 +172,7 @@ static int bad_escape(struct str path, struct err *e)
 
 int check_path(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
 
     (void)f;
     for (size_t i = 0; i < s.len; i++) {
@@ -195,7 +190,7 @@ int check_url(const struct field *f, const json_t *value, struct err *e)
     struct uri u;
 
     (void)f;
-    uri_split(text_of(value), &u);
+    uri_split(json_str(value), &u);
     if (!u.host.p)
         return err_set(e, ERR_INVALID, "missing host in url");
     if (!u.scheme.p)
@@ -240,7 +235,7 @@ static int regex_path(struct str regex, struct err *e)
 
 int check_router_path(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
     struct str normal;
     char *buf;
 
@@ -261,7 +256,7 @@ int check_router_path(const struct field *f, const json_t *value, struct err *e)
 
 int check_asterisk_or_regex(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str s = text_of(value);
+    struct str s = json_str(value);
 
     (void)f;
     if (str_eq(s, STR("*")) || regex_compiles(s, NULL) == 0)
@@ -369,7 +364,7 @@ int check_certificate_pem(const struct field *f, const json_t *value, struct err
 
     (void)f;
     ERR_clear_error();
-    cert = load_cert(text_of(value));
+    cert = load_cert(json_str(value));
     if (!cert)
         return openssl_failed("invalid certificate", e);
     X509_free(cert);
@@ -382,7 +377,7 @@ int check_private_key_pem(const struct field *f, const json_t *value, struct err
 
     (void)f;
     ERR_clear_error();
-    key = load_key(text_of(value));
+    key = load_key(json_str(value));
     if (!key)
         return openssl_failed("invalid key", e);
     EVP_PKEY_free(key);
@@ -392,7 +387,7 @@ int check_private_key_pem(const struct field *f, const json_t *value, struct err
 /* The text of a member that can be looked into: not null, no vault reference. */
 static struct str pem_member(const json_t *doc, const char *name)
 {
-    struct str s = text_of(json_object_get(doc, name));
+    struct str s = json_str(json_object_get(doc, name));
 
     return s.p && !str_starts(s, STR("{vault://")) ? s : STR_NONE;
 }

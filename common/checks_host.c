@@ -4,11 +4,6 @@
 
 #include "common/checks.h"
 
-static struct str text_of(const json_t *value)
-{
-    return str_n(json_string_value(value), json_string_length(value));
-}
-
 static bool all_digits(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -181,7 +176,7 @@ int check_host(const struct field *f, const json_t *value, struct err *e)
     struct host_port hp;
 
     (void)f;
-    return host_without_port(text_of(value), &hp, e);
+    return host_without_port(json_str(value), &hp, e);
 }
 
 static int name_only(struct str text, struct err *e)
@@ -202,7 +197,7 @@ static int name_only(struct str text, struct err *e)
 int check_sni(const struct field *f, const json_t *value, struct err *e)
 {
     (void)f;
-    return name_only(text_of(value), e);
+    return name_only(json_str(value), e);
 }
 
 int check_host_with_optional_port(const struct field *f, const json_t *value, struct err *e)
@@ -210,7 +205,7 @@ int check_host_with_optional_port(const struct field *f, const json_t *value, st
     struct host_port hp;
 
     (void)f;
-    return host_port_parse(text_of(value), &hp, e);
+    return host_port_parse(json_str(value), &hp, e);
 }
 
 /* The value with every '*' replaced by word; false when it grows beyond what a host can be. */
@@ -238,14 +233,14 @@ int check_route_host(const struct field *f, const json_t *value, struct err *e)
     char buf[1024];
 
     (void)f;
-    if (!replace_stars(text_of(value), "abc", buf, sizeof(buf), &text))
+    if (!replace_stars(json_str(value), "abc", buf, sizeof(buf), &text))
         return err_set(e, ERR_INVALID, "invalid hostname: longer than %zu characters", sizeof(buf));
     return host_port_parse(text, &hp, e);
 }
 
 int check_wildcard_host(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str text = text_of(value);
+    struct str text = json_str(value);
     size_t star = str_find(text, '*');
     char buf[1024];
 
@@ -264,7 +259,7 @@ int check_wildcard_host(const struct field *f, const json_t *value, struct err *
 
 int check_upstream_name(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str text = text_of(value);
+    struct str text = json_str(value);
     struct host_port hp;
     struct err why = {0};
     int rc = host_port_parse(text, &hp, &why);
@@ -284,7 +279,7 @@ int check_upstream_name(const struct field *f, const json_t *value, struct err *
 
 int check_target_address(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str text = text_of(value);
+    struct str text = json_str(value);
     char address[TARGET_ADDRESS_MAX];
 
     (void)f;
@@ -335,7 +330,7 @@ static bool is_ip(struct str text, int *bits)
 
 int check_ip(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str text = text_of(value);
+    struct str text = json_str(value);
     int bits;
 
     (void)f;
@@ -346,7 +341,7 @@ int check_ip(const struct field *f, const json_t *value, struct err *e)
 
 int check_ip_or_cidr(const struct field *f, const json_t *value, struct err *e)
 {
-    struct str text = text_of(value);
+    struct str text = json_str(value);
     size_t slash = str_find(text, '/');
     uint64_t prefix = 0;
     int bits;

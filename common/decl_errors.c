@@ -65,7 +65,7 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
     if (json_is_string(fields)) {
         decl_errors_add(errs, line, path, json_string_value(fields));
     } else if (json_is_array(fields)) {
-        json_array_foreach((json_t *)(intptr_t)fields, i, value)
+        json_array_foreach(json_unconst(fields), i, value)
         {
             char step[24];
             snprintf(step, sizeof(step), "%zu", i + 1);
@@ -73,7 +73,7 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
                 add_member(errs, node_at(node, i), line, path, step, value);
         }
     } else {
-        json_object_foreach((json_t *)(intptr_t)fields, key, value)
+        json_object_foreach(json_unconst(fields), key, value)
         {
             /* no array: a client's own member of that name */
             if (strcmp(key, "@entity") != 0 || !json_is_array(value)) {
@@ -83,6 +83,20 @@ void decl_errors_add_fields(struct decl_errors *errs, const struct node *node, s
             for (i = 0; i < json_array_size(value); i++)
                 decl_errors_add(errs, line, path, json_string_value(json_array_get(value, i)));
         }
+    }
+}
+
+void decl_errors_name_file(struct decl_errors *errs, const char *path)
+{
+    for (size_t i = 0; i < errs->n; i++) {
+        struct sbuf b = {0};
+
+        if (errs->v[i].line)
+            sbuf_addf(&b, "%s:%zu: %s", path, errs->v[i].line, errs->v[i].text);
+        else
+            sbuf_addf(&b, "%s: %s", path, errs->v[i].text);
+        free(errs->v[i].text);
+        errs->v[i].text = sbuf_take(&b);
     }
 }
 
@@ -137,7 +151,7 @@ static void render(struct sbuf *out, const json_t *v)
     sbuf_addc(out, '{');
     start = out->len;
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)(intptr_t)v, i, value)
+        json_array_foreach(json_unconst(v), i, value)
         {
             if (json_is_null(value)) {
                 hole = true;
@@ -150,7 +164,7 @@ static void render(struct sbuf *out, const json_t *v)
             render(out, value);
         }
     } else {
-        json_object_foreach((json_t *)(intptr_t)v, key, value)
+        json_object_foreach(json_unconst(v), key, value)
         {
             if (out->len > start)
                 sbuf_addc(out, ',');

@@ -27,12 +27,11 @@ struct scanner {
 static void skip_space(struct scanner *s)
 {
     for (; s->p < s->end; s->p++) {
-        if (*s->p == '\n')
-            s->line++;
-        else if (*s->p == '\r' && (s->p + 1 == s->end || s->p[1] != '\n'))
-            return; /* a line of its own to YAML */
-        else if (*s->p != ' ' && *s->p != '\t' && *s->p != '\r')
-            return;
+        bool crlf = *s->p == '\r' && s->p + 1 < s->end && s->p[1] == '\n';
+
+        if (!crlf && *s->p != ' ' && *s->p != '\t' && *s->p != '\n')
+            return; /* CR alone, too: a line of its own to YAML */
+        s->line += *s->p == '\n';
     }
 }
 

@@ -704,3 +704,29 @@ json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e)
     tree_free(&tree);
     return value;
 }
+
+/* ---- files ---- */
+
+int decl_load_text(const char *path, struct sbuf *out, struct err *e)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    bool failed;
+    size_t n;
+
+    if (!f)
+        return err_sys(e, "cannot read %s", path);
+    do {
+        n = fread(sbuf_reserve(out, 64 * 1024), 1, 64 * 1024, f);
+        out->len += n;
+    } while (n && out->len <= TEXT_MAX);
+    failed = ferror(f);
+    if (failed)
+        err_sys(e, "cannot read %s", path);
+    if (f != stdin)
+        fclose(f);
+    if (!failed && out->len <= TEXT_MAX)
+        return 0;
+    return failed
+               ? -1
+               : err_set(e, ERR_LIMIT, "%s: expected at most %u MiB", path, TEXT_MAX >> 20);
+}

@@ -17,8 +17,7 @@
 
 #include "common/uri.h"
 
-#define FILE_MAX_BYTES (512u << 20)
-#define NO_PARENT      SIZE_MAX
+#define NO_PARENT SIZE_MAX
 
 struct ref { /* a foreign key as written */
     const struct field *field;
@@ -656,7 +655,7 @@ static void make_document(struct reader *r, struct item *it)
     it->doc = json_object();
     take_members(r, it);
     if (json_is_object(defaults))
-        json_object_update_missing(it->doc, (json_t *)(uintptr_t)defaults);
+        json_object_update_missing(it->doc, json_unconst(defaults));
     migrate_paths(r, it);
     if (it->id)
         json_object_set_new_nocheck(it->doc, "id", json_string_nocheck(it->id));
@@ -744,8 +743,8 @@ static unsigned count_texts(const json_t *v)
     unsigned n = 0;
     size_t i;
 
-    json_object_foreach((json_t *)(intptr_t)v, key, value) n += count_texts(value);
-    json_array_foreach((json_t *)(intptr_t)v, i, value) n += count_texts(value);
+    json_object_foreach(json_unconst(v), key, value) n += count_texts(value);
+    json_array_foreach(json_unconst(v), i, value) n += count_texts(value);
     return n + json_is_string(v);
 }
 
@@ -882,44 +881,6 @@ void decl_free(struct decl *d)
 }
 
 /* ---- files ---- */
-
-int decl_load_text(const char *path, struct sbuf *out, struct err *e)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    bool failed;
-    size_t n;
-
-    if (!f)
-        return err_sys(e, "cannot read %s", path);
-    do {
-        n = fread(sbuf_reserve(out, 64 * 1024), 1, 64 * 1024, f);
-        out->len += n;
-    } while (n && out->len <= FILE_MAX_BYTES);
-    failed = ferror(f);
-    if (failed)
-        err_sys(e, "cannot read %s", path);
-    if (f != stdin)
-        fclose(f);
-    if (!failed && out->len <= FILE_MAX_BYTES)
-        return 0;
-    return failed
-               ? -1
-               : err_set(e, ERR_LIMIT, "%s: expected at most %u MiB", path, FILE_MAX_BYTES >> 20);
-}
-
-void decl_errors_name_file(struct decl_errors *errs, const char *path)
-{
-    for (size_t i = 0; i < errs->n; i++) {
-        struct sbuf b = {0};
-
-        if (errs->v[i].line)
-            sbuf_addf(&b, "%s:%zu: %s", path, errs->v[i].line, errs->v[i].text);
-        else
-            sbuf_addf(&b, "%s: %s", path, errs->v[i].text);
-        free(errs->v[i].text);
-        errs->v[i].text = sbuf_take(&b);
-    }
-}
 
 int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
 {

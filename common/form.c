@@ -170,7 +170,7 @@ static json_t *converted(const struct field *f, json_t *value);
 
 static json_t *converted_text(const struct field *f, json_t *value)
 {
-    struct str s = str_n(json_string_value(value), json_string_length(value));
+    struct str s = json_str(value);
     json_t *number;
 
     if (s.len == 0)

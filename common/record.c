@@ -20,28 +20,15 @@ static bool on_wire(const struct field *f)
 
 /* ---- encoding ---- */
 
-static void put_varint(struct sbuf *out, uint64_t v)
-{
-    char buf[10];
-    size_t n = 0;
-
-    while (v >= 0x80) {
-        buf[n++] = (char)(v | 0x80);
-        v >>= 7;
-    }
-    buf[n++] = (char)v;
-    sbuf_add(out, buf, n);
-}
-
 static void put_tag(struct sbuf *out, unsigned num, enum wire wire)
 {
-    put_varint(out, (uint64_t)num << 3 | wire);
+    sbuf_add_varint(out, (uint64_t)num << 3 | wire);
 }
 
 static void put_bytes(struct sbuf *out, unsigned num, struct str s)
 {
     put_tag(out, num, WIRE_BYTES);
-    put_varint(out, s.len);
+    sbuf_add_varint(out, s.len);
     sbuf_addstr(out, s);
 }
 
@@ -81,7 +68,7 @@ static int put_foreign(struct sbuf *out, const struct field *f, const json_t *va
     const json_t *text = json_object_get(value, "id");
     struct uuid id;
 
-    if (!uuid_parse(str_n(json_string_value(text), json_string_length(text)), &id))
+    if (!uuid_parse(json_str(text), &id))
         return err_set(e, ERR_INTERNAL, "%s: expected a resolved id", f->name);
     put_bytes(out, f->num, str_n((const char *)id.b, sizeof(id.b)));
     return 0;
@@ -101,9 +88,9 @@ static int put_list(struct sbuf *out, const struct field *f, unsigned num, const
     json_array_foreach(list, i, item)
     {
         switch (f->elem->type) {
-        case FT_INTEGER: put_varint(&packed, zigzag(json_integer_value(item))); break;
+        case FT_INTEGER: sbuf_add_varint(&packed, zigzag(json_integer_value(item))); break;
         case FT_NUMBER: put_double(&packed, json_number_value(item)); break;
-        case FT_BOOLEAN: put_varint(&packed, json_is_true(item)); break;
+        case FT_BOOLEAN: sbuf_add_varint(&packed, json_is_true(item)); break;
         default:
             if (put_value(out, f->elem, num, item, e) != 0)
                 return -1;
@@ -122,7 +109,7 @@ static int put_map(struct sbuf *out, const struct field *f, const json_t *map, s
     json_t *value;
     int rc = 0;
 
-    json_object_foreach((json_t *)(uintptr_t)map, key, value)
+    json_object_foreach(json_unconst(map), key, value)
     {
         sbuf_clear(&entry);
         put_bytes(&entry, 1, str_of(key));
@@ -142,11 +129,11 @@ static int put_value(struct sbuf *out, const struct field *f, unsigned num, cons
 
     switch (f->type) {
     case FT_STRING:
-        put_bytes(out, num, str_n(json_string_value(value), json_string_length(value)));
+        put_bytes(out, num, json_str(value));
         return 0;
     case FT_INTEGER:
         put_tag(out, num, WIRE_VARINT);
-        put_varint(out, zigzag(json_integer_value(value)));
+        sbuf_add_varint(out, zigzag(json_integer_value(value)));
         return 0;
     case FT_NUMBER:
         put_tag(out, num, WIRE_FIXED64);
@@ -154,7 +141,7 @@ static int put_value(struct sbuf *out, const struct field *f, unsigned num, cons
         return 0;
     case FT_BOOLEAN:
         put_tag(out, num, WIRE_VARINT);
-        put_varint(out, json_is_true(value));
+        sbuf_add_varint(out, json_is_true(value));
         return 0;
     case FT_ARRAY:
     case FT_SET: return put_list(out, f, num, value, e);

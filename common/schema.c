@@ -51,7 +51,7 @@ json_t *json_at_path(const json_t *doc, const char *path)
 
     while (at && str_next(&rest, '.', &step))
         at = json_object_getn(at, step.p, step.len);
-    return (json_t *)(uintptr_t)at;
+    return json_unconst(at);
 }
 
 json_t *json_text(const char *text)
@@ -261,7 +261,7 @@ static void merge(const struct shape *t, json_t *doc, const json_t *patch)
     const char *name;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)patch, name, value)
+    json_object_foreach(json_unconst(patch), name, value)
     {
         const struct field *f = shape_find(t, str_of(name));
         json_t *old = json_object_get(doc, name);

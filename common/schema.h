@@ -28,6 +28,7 @@
 
 #include "common/arena.h"
 #include "common/err.h"
+#include "common/json.h"
 #include "common/uuid.h"
 
 /* ---- what a decoded struct is made of ---- */

@@ -64,7 +64,7 @@ static json_t *uuid_json(json_t *value)
     char text[UUID_TEXT_LEN + 1];
     struct uuid id;
 
-    if (!uuid_parse(str_n(json_string_value(value), json_string_length(value)), &id))
+    if (!uuid_parse(json_str(value), &id))
         return json_incref(value); /* refused by the validation */
     uuid_format(&id, text);
     return json_string(text);

@@ -187,7 +187,7 @@ void shape_values(const struct shape *t, const json_t *doc, json_t *values[SHAPE
     json_t *value;
 
     memset(values, 0, t->table->n * sizeof(values[0]));
-    json_object_foreach((json_t *)(uintptr_t)doc, name, value)
+    json_object_foreach(json_unconst(doc), name, value)
     {
         size_t i = position_of(t->table, str_of(name));
 

@@ -10,11 +10,6 @@
 
 static const char required_text[] = "required field missing";
 
-static struct str text_of(const json_t *value)
-{
-    return str_n(json_string_value(value), json_string_length(value));
-}
-
 static json_t *wrong(const char *fmt, ...) WEIR_PRINTF(1, 2);
 
 static json_t *wrong(const char *fmt, ...)
@@ -85,7 +80,7 @@ static json_t *validate_map(const struct field *f, const json_t *map, bool updat
 
     if (json_is_array(map)) /* its keys are numbers */
         return json_string("expected a string");
-    json_object_foreach((json_t *)(uintptr_t)map, key, value)
+    json_object_foreach(json_unconst(map), key, value)
     {
         json_t *name = json_string(key);
         json_t *e =
@@ -144,7 +139,7 @@ static json_t *validate_foreign(const struct field *f, const json_t *value, bool
             json_object_set_new(errors, "id", e);
     }
     if (json_is_object(value)) {
-        json_object_foreach((json_t *)(uintptr_t)value, name, member)
+        json_object_foreach(json_unconst(value), name, member)
         {
             if (strcmp(name, "id") != 0)
                 json_object_set_new(errors, name, json_string("unknown field"));
@@ -255,7 +250,7 @@ static json_t *check_numbers(const struct field *f, const json_t *value)
         return wrong("value must be greater than %.14g", *f->gt);
     if ((f->flags & FF_TIMESTAMP) && !(json_number_value(value) > 0))
         return json_string("expected a valid timestamp");
-    if ((f->flags & FF_UUID) && !uuid_parse(text_of(value), &id))
+    if ((f->flags & FF_UUID) && !uuid_parse(json_str(value), &id))
         return json_string("expected a valid UUID");
     if (f->between.set &&
         !(json_number_value(value) >= f->between.min && json_number_value(value) <= f->between.max))
@@ -297,20 +292,20 @@ static json_t *check_patterns(const struct field *f, const json_t *value)
 {
     const struct pattern *p;
 
-    if (f->starts_with && !str_starts(text_of(value), str_of(f->starts_with)))
+    if (f->starts_with && !str_starts(json_str(value), str_of(f->starts_with)))
         return wrong("should start with: %s", f->starts_with);
     for (p = f->match_none; p && p->regex; p++) {
-        if (regex_matches(p->regex, text_of(value)))
+        if (regex_matches(p->regex, json_str(value)))
             return pattern_error(p, value);
     }
-    if (f->match && !regex_matches(f->match->regex, text_of(value)))
+    if (f->match && !regex_matches(f->match->regex, json_str(value)))
         return pattern_error(f->match, value);
     for (p = f->match_all; p && p->regex; p++) {
-        if (!regex_matches(p->regex, text_of(value)))
+        if (!regex_matches(p->regex, json_str(value)))
             return pattern_error(p, value);
     }
     for (p = f->match_any; p && p->regex; p++) {
-        if (regex_matches(p->regex, text_of(value)))
+        if (regex_matches(p->regex, json_str(value)))
             return NULL;
     }
     return f->match_any ? pattern_error(f->match_any, value) : NULL;
@@ -398,8 +393,8 @@ static json_t *check_attributes(const struct field *f, const json_t *value)
 
 static bool is_vault_reference(const struct field *f, const json_t *value)
 {
-    return (f->flags & FF_REFERENCEABLE) && str_starts(text_of(value), STR("{vault://")) &&
-           str_ends(text_of(value), STR("}"));
+    return (f->flags & FF_REFERENCEABLE) && str_starts(json_str(value), STR("{vault://")) &&
+           str_ends(json_str(value), STR("}"));
 }
 
 json_t *validate_value(const struct field *f, const json_t *value, bool updating)
@@ -429,7 +424,7 @@ void validate_shape(const struct shape *t, const json_t *doc, bool updating, jso
     json_t *value;
     size_t known = 0; /* when all are there, none is missing */
 
-    json_object_foreach((json_t *)(uintptr_t)doc, name, value)
+    json_object_foreach(json_unconst(doc), name, value)
     {
         json_t *e;
 

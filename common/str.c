@@ -19,7 +19,7 @@ bool str_ieq(struct str a, struct str b)
             break;
     }
     for (; i < a.len; i++)
-        if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+        if (a.p[i] != b.p[i] && ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
             return false;
     return true;
 }
@@ -32,15 +32,6 @@ int str_cmp(struct str a, struct str b)
     if (c != 0)
         return c;
     return (a.len > b.len) - (a.len < b.len);
-}
-
-struct str str_trim(struct str s)
-{
-    while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.len--;
-    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-        s.len--;
-    return s;
 }
 
 bool str_next(struct str *rest, char sep, struct str *piece_out)
@@ -81,6 +72,21 @@ bool str_to_i64(struct str s, int64_t *out)
         return false;
     *out = negative ? (int64_t)(0 - v) : (int64_t)v;
     return true;
+}
+
+char *str_u64(uint64_t v, char *end)
+{
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+        "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+        "8081828384858687888990919293949596979899";
+
+    for (; v >= 100; v /= 100)
+        memcpy(end -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        return memcpy(end - 2, pairs + v * 2, 2);
+    *--end = (char)('0' + v);
+    return end;
 }
 
 /* Eight digits at once: each nibble goes to a byte of its own. */
@@ -167,6 +173,19 @@ void sbuf_addc(struct sbuf *b, char c)
 void sbuf_adds(struct sbuf *b, const char *s)
 {
     sbuf_add(b, s, strlen(s));
+}
+
+void sbuf_add_varint(struct sbuf *b, uint64_t v)
+{
+    char bytes[VARINT_MAX];
+    size_t n = 0;
+
+    while (v >= 0x80) {
+        bytes[n++] = (char)(v | 0x80);
+        v >>= 7;
+    }
+    bytes[n++] = (char)v;
+    sbuf_add(b, bytes, n);
 }
 
 void sbuf_addstr(struct sbuf *b, struct str s)

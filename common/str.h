@@ -59,7 +59,14 @@ bool str_ieq(struct str a, struct str b);
 int str_cmp(struct str a, struct str b);
 
 /* Without spaces and tabs at both ends. */
-struct str str_trim(struct str s);
+static inline struct str str_trim(struct str s)
+{
+    while (s.len && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s.p++, s.len--;
+    while (s.len && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
 
 /* Index of c, or s.len when it is not there. */
 static inline size_t str_find(struct str s, char c)
@@ -77,6 +84,9 @@ bool str_next(struct str *rest, char sep, struct str *piece_out);
 /* Decimal, whole string, no sign for u64. False when it is not a number or overflows. */
 bool str_to_u64(struct str s, uint64_t *out);
 bool str_to_i64(struct str s, int64_t *out);
+
+/* Writes v in decimal, at most 20 digits that end in front of end. Where they begin. */
+char *str_u64(uint64_t v, char *end);
 
 /* v in 16 hexadecimal digits, lower case; no NUL. */
 void str_hex16(uint64_t v, char out[16]);
@@ -110,6 +120,8 @@ void sbuf_add(struct sbuf *b, const void *p, size_t len);
 void sbuf_addc(struct sbuf *b, char c);
 void sbuf_adds(struct sbuf *b, const char *s);
 void sbuf_addstr(struct sbuf *b, struct str s);
+void sbuf_add_varint(struct sbuf *b, uint64_t v); /* as protobuf writes it: 7 bits a byte, low ones first */
+#define VARINT_MAX 10 /* bytes */
 void sbuf_addf(struct sbuf *b, const char *fmt, ...) WEIR_PRINTF(2, 3);
 char *sbuf_take(struct sbuf *b); /* the bytes, now the caller's; b is {0} again */
 static inline struct str sbuf_str(const struct sbuf *b)

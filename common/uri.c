@@ -167,6 +167,20 @@ bool path_is_normal(struct str path)
     return segment_dots(path.p, str_find(path, '/')) == DOTS_NONE;
 }
 
+bool path_is_plain(struct str path)
+{
+    char before = 0;
+
+    for (size_t i = 0; i < path.len; i++) {
+        char c = path.p[i];
+
+        if (!is_class(c, CH_PATH) || (before == '/' && (c == '/' || c == '.')))
+            return false;
+        before = c;
+    }
+    return path.len > 0 && path.p[0] == '/';
+}
+
 /* One byte of a path with its escape decoded; advances *i. */
 static char next_byte(struct str path, size_t *i)
 {

@@ -24,6 +24,13 @@ struct str path_normalize(struct str path, char *out);
 /* Whether path is in normal form already: then requests need no copy. */
 bool path_is_normal(struct str path);
 
+/*
+ * Whether nothing in path means anything but itself: no escape, no byte that needs one, no empty
+ * or dot segment (some others that begin with a dot count as such). Then it is normal, does
+ * not climb and is sent as it is: one look for what most requests are.
+ */
+bool path_is_plain(struct str path);
+
 /* Whether dot segments lead above the root, escapes decoded. */
 bool path_climbs(struct str path);
 

@@ -4,18 +4,16 @@
  */
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "admin-api/admin.h"
 #include "admin-api/server.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "controlplane/settings_cp.h"
 
 struct listeners {
@@ -224,25 +222,12 @@ static void stop(struct control_plane *cp)
 
 /* ---- readiness and signals ---- */
 
-/* One datagram to the service manager, when there is one (sd_notify(3)). */
-static void notify_manager(const char *state)
+static void tell_manager(const char *state)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    size_t len = path ? strlen(path) : 0;
-    int fd;
+    struct err e;
 
-    if (len < 2 || len >= sizeof(addr.sun_path) || (path[0] != '/' && path[0] != '@'))
-        return;
-    memcpy(addr.sun_path, path, len);
-    if (path[0] == '@')
-        addr.sun_path[0] = '\0'; /* abstract */
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr,
-                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-        LOG(LOG_WARN, "notify_failed", "cause=\"%s\"", strerror(errno));
-    if (fd >= 0)
-        close(fd);
+    if (notify_manager(state, &e) != 0)
+        LOG(LOG_WARN, "notify_failed", "cause=\"%s\"", err_text(&e));
 }
 
 static void print_addrs(const char *what, const struct listeners *at)
@@ -261,7 +246,7 @@ static void say_ready(const struct control_plane *cp)
     print_addrs("status", &cp->status_at);
     printf(" version %llu\n", (unsigned long long)store_info(cp->admin.store).version);
     fflush(stdout);
-    notify_manager("READY=1");
+    tell_manager("READY=1");
 }
 
 static void reload(struct control_plane *cp)
@@ -316,7 +301,7 @@ int main(int argc, char **argv)
     while (sigwait(&signals, &sig) == 0 && sig == SIGHUP)
         reload(&cp);
     LOG(LOG_NOTICE, "stopping", "signal=%d", sig);
-    notify_manager("STOPPING=1");
+    tell_manager("STOPPING=1");
     stop(&cp);
     return 0;
 }

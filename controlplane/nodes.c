@@ -19,6 +19,7 @@ struct node {
     uint64_t seen_us, updated_us; /* wall */
     json_t *error;                /* NULL: none */
     uint64_t error_version;
+    struct state_hash error_hash; /* what it held when it refused */
 };
 
 struct nodes {
@@ -108,7 +109,7 @@ static bool is_expired(const struct node *r, uint64_t now_us)
 static void make_room(struct nodes *n)
 {
     uint64_t now = clock_wall_us();
-    size_t oldest = n->n;
+    size_t oldest;
 
     for (size_t i = n->n; i-- > 0;)
         if (is_expired(n->rows[i], now))
@@ -218,7 +219,8 @@ void nodes_applied(struct nodes *n, const struct uuid *id, uint64_t session, uin
         if (compile_us)
             r->compile_us = compile_us;
         r->seen_us = r->updated_us = clock_wall_us();
-        if (version >= r->error_version) {
+        /* a late word on what it already held does not take the refusal back */
+        if (version >= r->error_version && !state_hash_eq(hash, &r->error_hash)) {
             json_decref(r->error);
             r->error = NULL;
         }
@@ -245,6 +247,7 @@ void nodes_failed(struct nodes *n, const struct uuid *id, uint64_t session,
                              error->entity_type ? entity : NULL, "version",
                              (json_int_t)error->version, "at", (json_int_t)(now / 1000000));
         r->error_version = error->version;
+        r->error_hash = r->applied_hash;
         r->seen_us = r->updated_us = now;
     }
     pthread_mutex_unlock(&n->lock);

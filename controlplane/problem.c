@@ -87,9 +87,8 @@ static void add_members(struct sbuf *out, const json_t *object)
     const char *name;
     json_t *value;
 
-    /* jansson iterates const objects through a non-const handle */
-    for (void *it = json_object_iter((json_t *)(uintptr_t)object); it;
-         it = json_object_iter_next((json_t *)(uintptr_t)object, it))
+    for (void *it = json_object_iter(json_unconst(object)); it;
+         it = json_object_iter_next(json_unconst(object), it))
         names[i++] = json_object_iter_key(it);
     qsort(names, n, sizeof(*names), by_name);
     sbuf_addc(out, '{');

@@ -385,7 +385,8 @@ static void close_former(struct publisher *p, const struct peer *peer)
 {
     for (struct peer *old = p->peers; old; old = old->next)
         if (old != peer && uuid_eq(&old->node, &peer->node))
-            send_drain(old, 6 * p->opt.heartbeat_ms, "a data plane with the same node id has connected");
+            send_drain(old, 6 * p->opt.heartbeat_ms,
+                       "a data plane with the same node id has connected");
 }
 
 static struct peer *add_peer(struct publisher *p, struct link *l, const Weir__Hello *h)
@@ -624,7 +625,8 @@ static void *push_main(void *arg)
             handle(p, &ev);
     }
     for (struct peer *peer = p->peers; peer; peer = peer->next)
-        send_drain(peer, 500 + 3 * (unsigned)atomic_load(&p->stat_peers), "the control plane stops");
+        send_drain(peer, 500 + 3 * (unsigned)atomic_load(&p->stat_peers),
+                   "the control plane stops");
     until = clock_mono_us() + 1000000;
     while (p->peers && clock_mono_us() < until)
         if (link_hub_wait(p->hub, until, &ev))

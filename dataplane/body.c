@@ -109,6 +109,13 @@ bool body_room(struct xio *io)
         return true;
     if (io->body_done || io->body_bad)
         return false; /* the next request waits for its turn */
+    if (c->at != io->decoded) { /* what framing took is free again */
+        memmove(c->rbuf->data + io->decoded, c->rbuf->data + c->at, c->rbuf->len - c->at);
+        c->rbuf->len -= c->at - io->decoded;
+        c->at = io->decoded;
+        if (c->rbuf->cap - c->rbuf->len >= ROOM_MIN)
+            return true;
+    }
     keep = keep_limit(io);
     if (keep)
         return grow(io, keep);

@@ -122,6 +122,8 @@ void conn_kill(struct conn *c, enum close_reason why)
     conn_want_read(c, false);
     event_del(&c->ev_read); /* it may be active without being registered */
     timer_unlink(&c->timer);
+    if (io)
+        io->x.sni = STR(""); /* it goes with the TLS session, and the log is still to come */
     c->io.ops->close(&c->io);
     *c->prev = c->next;
     if (c->next)
@@ -158,7 +160,12 @@ void conns_drain(struct worker *w)
 
     for (c = w->conns; c; c = next) {
         next = c->next;
-        if (!c->xio && !c->lingering)
+        if (c->xio || c->lingering)
+            continue;
+        /* what has arrived already is served: its sender cannot know that nobody looked at it */
+        if (!c->handshaking && conn_read(c) > 0)
+            exchange_run(exchange_begin(c));
+        else
             conn_kill(c, CLOSE_DRAIN);
     }
 }

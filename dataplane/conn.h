@@ -25,7 +25,10 @@ enum close_reason {
 #undef X
 };
 
-enum conn_wait { WAIT_IDLE, WAIT_HANDSHAKE, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER };
+enum conn_wait {
+    WAIT_IDLE, WAIT_HANDSHAKE, WAIT_HEAD, WAIT_BODY, WAIT_WRITE, WAIT_LINGER,
+    WAIT_NAME, /* of its exchange's upstream */
+};
 
 struct conn {
     struct worker *w;

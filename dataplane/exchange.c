@@ -28,21 +28,21 @@ static const struct {
 #undef TO
 };
 
-static void dump(const struct xio *io, enum xstate to)
+/* Kept out of step_go: that is called nine times a request. */
+__attribute__((cold, noinline, noreturn)) static void refuse_move(const struct xio *io, enum xstate to)
 {
     for (unsigned i = 0; i < ARRAY_LEN(io->moves) && i < io->n_moves; i++)
         LOG(LOG_CRIT, "exchange_move", "request_id=%s state=%s", io->x.request_id, states[io->moves[i]].name);
     LOG(LOG_CRIT, "exchange_move", "request_id=%s state=%s refused=%s", io->x.request_id,
         states[io->state].name, states[to].name);
+    WEIR_UNREACHABLE("exchange state");
 }
 
 /* The only writer of the state. */
 enum step step_go(struct xio *io, enum xstate to)
 {
-    if (unlikely(!(states[io->state].to & 1u << to))) {
-        dump(io, to);
-        WEIR_UNREACHABLE("exchange state");
-    }
+    if (unlikely(!(states[io->state].to & 1u << to)))
+        refuse_move(io, to);
     io->moves[io->n_moves++ % ARRAY_LEN(io->moves)] = (uint8_t)io->state;
     io->state = to;
     io->phase_open = false;
@@ -113,7 +113,9 @@ struct xio *exchange_begin(struct conn *c)
     } else {
         io = xmalloc(sizeof(*io));
     }
-    memset(io, 0, offsetof(struct xio, embedded));
+    memset(io, 0, offsetof(struct xio, up));
+    outq_clear(&io->up);
+    outq_clear(&io->down);
     x = &io->x;
     x->io = io;
     x->worker = w;
@@ -233,7 +235,10 @@ enum step in_ANSWER(struct xio *io)
         conn_wait_over(io->c);
         chain_abort(x);
         up_release(io);
+        outq_clear(&io->up); /* it may point into the window, which is used for other things now */
         io->body_want = 0;
+        if (x->resp.status < 200)
+            io->keep_alive = false; /* by itself such a head ends nothing */
         if (!io->body_done && (io->body_bad || !io->continued || !io->c->rbuf ||
                                (!x->req.chunked && io->body_left > REST_MAX)))
             io->keep_alive = false;
@@ -291,7 +296,9 @@ static enum step (*const steps[])(struct xio *) = {
 static struct xio *finish(struct xio *io)
 {
     struct conn *c = io->c;
-    bool unread = !io->body_done || io->body_bad, keep_alive = io->keep_alive && !unread;
+    bool keep_alive = io->keep_alive && io->body_done && !io->body_bad;
+    /* a client that expected to go on may have sent more already */
+    bool unread = !io->body_done || io->body_bad || (io->x.req.keep_alive && !keep_alive);
 
     c->xio = NULL;
     out_of_ready(io);
@@ -340,13 +347,22 @@ void exchange_client_timeout(struct xio *io)
 
     /* a head or body that does not come is told so; one who does not read hears nothing */
     if ((c->wait == WAIT_HEAD && io->state == XS_HEAD) ||
-        (c->wait == WAIT_BODY && io->state == XS_BUFFER)) {
+        (c->wait == WAIT_BODY && (io->state == XS_BUFFER || io->body_want))) {
         io->running = true;
         io->keep_alive = false;
         if (!io->x.request_id[0])
             worker_request_id(io->w, io->x.request_id);
         io->body_bad = 400;
         step_fail(io, 408, NULL);
+        io->running = false;
+        exchange_run(io);
+        return;
+    }
+    if (c->wait == WAIT_NAME) {
+        names_forget(io);
+        io->running = true;
+        exchange_error(&io->x, 503, "name resolution failed");
+        step_go(io, XS_ANSWER);
         io->running = false;
         exchange_run(io);
         return;

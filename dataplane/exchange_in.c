@@ -60,20 +60,24 @@ bool head_make_room(struct xio *io)
     return true;
 }
 
-static bool normalize(struct exchange *x)
+/* False: no path, or not one that may be asked for. */
+static bool take_path(struct exchange *x)
 {
     struct str raw = x->req.raw_path;
     char *to;
 
-    if (path_is_normal(raw)) {
-        x->req.path = raw;
+    x->req.path = raw;
+    if (likely(path_is_plain(raw)))
         return true;
-    }
-    to = arena_alloc(&x->arena, raw.len);
-    if (!to)
+    if (raw.p[0] != '/' || path_bad_escape(raw) < raw.len || path_climbs(raw))
         return false;
-    x->req.path = path_normalize(raw, to);
-    return true;
+    if (!path_is_normal(raw)) {
+        to = arena_alloc(&x->arena, raw.len);
+        if (!to)
+            return false;
+        x->req.path = path_normalize(raw, to);
+    }
+    return !memchr(x->req.path.p, '\0', x->req.path.len);
 }
 
 static enum step bad_head(struct xio *io, unsigned status, const char *message)
@@ -95,15 +99,13 @@ static enum step head_complete(struct xio *io)
 {
     struct exchange *x = &io->x;
     const struct dp_settings *set = io->w->set;
-    struct str raw = x->req.raw_path;
 
     conn_wait_over(io->c);
     body_begin(io);
     metric_add(M_EXCHANGES_TOTAL, 1);
     io->keep_alive = x->req.keep_alive && !io->w->draining &&
                      !(set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests);
-    if (raw.p[0] != '/' || path_bad_escape(raw) < raw.len || path_climbs(raw) || !normalize(x) ||
-        memchr(x->req.path.p, '\0', x->req.path.len))
+    if (!take_path(x))
         return bad_head(io, 400, "Bad request");
     forward_real_ip(x);
     x->pin = live_pin(io->w->current);
@@ -133,7 +135,8 @@ enum step in_HEAD(struct xio *io)
     struct parse_error why;
     size_t used = 0;
 
-    if (head_may_be_complete(io, in) || in.len >= limits.head_bytes || in.len >= limits.uri_bytes) {
+    if (head_may_be_complete(io, in) || in.len >= limits.head_bytes ||
+        (in.len >= limits.uri_bytes && !memchr(in.p, '\n', limits.uri_bytes))) {
         arena_reset(&io->x.arena);
         r = http_parse_request(in, &limits, &io->x.arena, &io->x.req, &used, &why);
         if (r != PARSE_MORE && !io->x.request_id[0])
@@ -169,7 +172,7 @@ bool body_ask(struct xio *io)
         conn_kill(c, CLOSE_CLIENT_ABORT);
         return false;
     }
-    if (!io->continued) {
+    if (!io->continued && !io->head_queued) { /* behind a final head it would be body */
         static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
         const struct iovec v = {(void *)(uintptr_t)go_on, sizeof(go_on) - 1};
 

@@ -8,6 +8,11 @@
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
 
+static uint64_t ms(int64_t n)
+{
+    return n > 0 ? (uint64_t)n * 1000u : 60000000u;
+}
+
 /* ---- PICK ---- */
 
 /* Where the wheel of an upstream stands on this worker; a place taken by another starts anew. */
@@ -33,18 +38,13 @@ static uint32_t next_turn(struct worker *w, const struct c_upstream *up)
 
 static void note_target(struct xio *io, const struct address *addr)
 {
+    char *end = io->target_text + sizeof(io->target_text), *at = str_u64(io->target->port, end);
     size_t n = strlen(addr->text);
-    uint16_t port = io->target->port;
-    char digits[5];
-    size_t d = sizeof(digits);
 
-    memcpy(io->target_text, addr->text, n);
-    io->target_text[n++] = ':';
-    do
-        digits[--d] = (char)('0' + port % 10);
-    while (port /= 10);
-    memcpy(io->target_text + n, digits + d, sizeof(digits) - d);
-    io->x.target = str_n(io->target_text, n + sizeof(digits) - d);
+    *--at = ':';
+    at -= n;
+    memcpy(at, addr->text, n);
+    io->x.target = str_n(at, (size_t)(end - at));
 }
 
 /* The name the upstream has to prove, and is asked for. */
@@ -81,7 +81,9 @@ enum step in_PICK(struct xio *io)
         io->target = &io->upstream->targets[io->upstream->wheel[next_turn(io->w, io->upstream)]];
     switch (name_lookup(io->w, io->target->host, io, &addr)) {
     case LOOKUP_OK: break;
-    case LOOKUP_WAIT: return STEP_WAIT;
+    case LOOKUP_WAIT:
+        conn_wait(io->c, WAIT_NAME, ms(x->match.service->def.connect_timeout));
+        return STEP_WAIT;
     case LOOKUP_NONE:
         if (++io->names_failed < io->upstream->n_targets) {
             io->target = NULL;
@@ -90,6 +92,8 @@ enum step in_PICK(struct xio *io)
         exchange_error(x, 503, "name resolution failed");
         return step_go(io, XS_ANSWER);
     }
+    if (io->c->wait == WAIT_NAME)
+        conn_wait_over(io->c);
     note_target(io, addr);
     sni = server_name(io);
     x->tries++;
@@ -122,11 +126,6 @@ void up_release(struct xio *io)
         pool_give(u);
     else
         uconn_kill(u);
-}
-
-static uint64_t ms(int64_t n)
-{
-    return n > 0 ? (uint64_t)n * 1000u : 60000000u;
 }
 
 void up_wait(struct xio *io, int64_t timeout_ms)
@@ -367,10 +366,16 @@ enum step in_SEND(struct xio *io)
             u->at = 0;
             buf_give(&io->w->bufs, &old);
         }
-        if (!outq_empty(&io->down) && down_flush(io) < 0) /* an interim head */
-            return STEP_WAIT;
     } else if (u->eof) {
         return up_failed_try(io, 502);
+    }
+    if (!outq_empty(&io->down)) { /* an interim head */
+        int rc = down_flush(io);
+
+        if (rc < 0)
+            return STEP_WAIT;
+        if (rc > 0 && io->c->wait == WAIT_WRITE)
+            conn_wait_over(io->c);
     }
     uconn_want_read(u, true);
     return STEP_WAIT;

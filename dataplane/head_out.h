@@ -9,30 +9,38 @@ struct head_out {
     bool full; /* something did not fit: the head is not usable */
 };
 
-static inline void out_bytes(struct head_out *o, const char *p, size_t len)
+static inline bool out_room(struct head_out *o, size_t len)
 {
-    if (unlikely((size_t)(o->end - o->p) < len)) {
-        o->full = true;
-        return;
-    }
-    memcpy(o->p, p, len);
-    o->p += len;
+    if (likely((size_t)(o->end - o->p) >= len))
+        return true;
+    o->full = true;
+    return false;
 }
 
-#define OUT_LITERAL(o, text) out_bytes((o), "" text, sizeof(text) - 1)
+/* There is room. */
+static inline void out_put(struct head_out *o, struct str s)
+{
+    if (s.len)
+        memcpy(o->p, s.p, s.len);
+    o->p += s.len;
+}
 
 static inline void out_str(struct head_out *o, struct str s)
 {
-    if (s.len)
-        out_bytes(o, s.p, s.len);
+    if (out_room(o, s.len))
+        out_put(o, s);
 }
 
-static inline void out_field(struct head_out *o, struct str name, struct str value)
+#define OUT_LITERAL(o, text) out_str((o), STR(text))
+
+/* before is the name with colon and space: known lengths make one check and few stores. */
+static inline void out_line(struct head_out *o, struct str before, struct str value)
 {
-    out_str(o, name);
-    OUT_LITERAL(o, ": ");
-    out_str(o, value);
-    OUT_LITERAL(o, "\r\n");
+    if (!out_room(o, before.len + value.len + 2))
+        return;
+    out_put(o, before);
+    out_put(o, value);
+    out_put(o, STR("\r\n"));
 }
 
 /* A field as it came: one copy when name and value still lie side by side. */
@@ -40,22 +48,43 @@ static inline void out_header(struct head_out *o, const struct header *h)
 {
     if (likely(h->value.p == h->name.p + h->name.len + 2 && h->name.p[h->name.len] == ':' &&
                h->name.p[h->name.len + 1] == ' ')) {
-        out_bytes(o, h->name.p, h->name.len + 2 + h->value.len);
-        OUT_LITERAL(o, "\r\n");
-    } else {
-        out_field(o, h->name, h->value);
+        out_line(o, str_n(h->name.p, h->name.len + 2 + h->value.len), STR(""));
+    } else if (out_room(o, h->name.len + h->value.len + 4)) {
+        out_put(o, h->name);
+        out_put(o, STR(": "));
+        out_put(o, h->value);
+        out_put(o, STR("\r\n"));
     }
 }
 
 static inline void out_number(struct head_out *o, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
+    char digits[20], *end = digits + sizeof(digits), *at = str_u64(n, end);
 
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    out_bytes(o, digits + at, sizeof(digits) - at);
+    out_str(o, str_n(at, (size_t)(end - at)));
+}
+
+static inline void out_number_line(struct head_out *o, struct str before, uint64_t n)
+{
+    out_str(o, before);
+    out_number(o, n);
+    OUT_LITERAL(o, "\r\n");
+}
+
+/* A list field: the values that are there already, joined, then one more. */
+static inline void out_appended(struct head_out *o, struct str before, const struct headers *hs, enum header_id id,
+                                struct str more)
+{
+    out_str(o, before);
+    if (unlikely(headers_may_have(hs, id))) {
+        HEADERS_EACH(h, hs) {
+            if (h->id == id && h->value.len) {
+                out_str(o, h->value);
+                OUT_LITERAL(o, ", ");
+            }
+        }
+    }
+    out_line(o, more, STR(""));
 }
 
 #endif

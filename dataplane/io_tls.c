@@ -101,7 +101,8 @@ static int tls_handshake(struct io *io)
 
 static bool tls_pending(const struct io *io)
 {
-    return SSL_has_pending(io->ssl);
+    /* an end that has been read along with data makes no socket readable either */
+    return SSL_has_pending(io->ssl) || SSL_get_shutdown(io->ssl) & SSL_RECEIVED_SHUTDOWN;
 }
 
 static void tls_shutdown(struct io *io)

@@ -4,25 +4,25 @@
  *   main thread      signals, start and end
  *   config thread    compiles configurations                 (config/configurator.c)
  *   sync thread      talks to the control plane              (sync/)
- *   resolver thread  names                                   (upstream/resolve.c)
+ *   resolver threads names                                   (upstream/resolve.c)
  *   status thread    /status, /metrics                       (observe/status.c)
  *   worker threads   everything that a request sees          (worker.c)
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/declarative.h"
 #include "common/log.h"
+#include "common/notify.h"
 #include "dataplane/config/configurator.h"
 #include "dataplane/listener.h"
 #include "dataplane/observe/metrics.h"
@@ -144,27 +144,24 @@ static void on_active(void *arg, uint64_t version, uint64_t compile_us, uint64_t
 
 static int apply_declarative(struct program *p, struct err *e)
 {
-    struct decl decl = {0};
     struct decl_errors errors = {0};
-    struct state_hash hash;
     struct sbuf records = {0};
     int rc = -1;
 
-    if (decl_read_file(p->set.declarative, &decl, &errors) != 0) {
+    if (records_of_file(p->set.declarative, &records, &errors) != 0) {
         for (size_t i = 0; i < errors.n; i++)
             fprintf(stderr, "%s\n", errors.v[i].text);
         decl_errors_free(&errors);
         return err_set(e, ERR_INVALID, "declarative file '%s' is refused", p->set.declarative);
     }
-    if (records_of_entities(decl.entities, &records, &hash, e) == 0 &&
-        configurator_apply(p->configurator, true, sbuf_str(&records), p->declarative_version + 1, e) == 0) {
+    malloc_trim(0); /* the file's tree is gone; the configuration comes from another thread's heap */
+    if (configurator_apply(p->configurator, true, sbuf_str(&records), p->declarative_version + 1, e) == 0) {
         p->declarative_version++;
         rc = 0;
     } else {
         err_in(e, p->set.declarative);
     }
     sbuf_free(&records);
-    decl_free(&decl);
     return rc;
 }
 
@@ -272,27 +269,14 @@ static int begin_status(struct program *p, struct err *e)
                         &p->status, e);
 }
 
-/* ---- service manager ---- */
+/* ---- readiness ---- */
 
-static void notify(const char *text)
+static void tell_manager(const char *state)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    size_t len = path ? strlen(path) : 0;
-    int fd;
+    struct err e;
 
-    if (len < 2 || len >= sizeof(addr.sun_path))
-        return;
-    memcpy(addr.sun_path, path, len);
-    if (path[0] == '@')
-        addr.sun_path[0] = '\0';
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return;
-    if (sendto(fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&addr,
-               (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0)
-        LOG(LOG_WARN, "sd_notify", "errno=%d", errno);
-    close(fd);
+    if (notify_manager(state, &e) != 0)
+        LOG(LOG_WARN, "notify_failed", "cause=\"%s\"", err_text(&e));
 }
 
 static void say_ready(const struct program *p)
@@ -315,7 +299,7 @@ static void say_ready(const struct program *p)
     puts(line.p);
     fflush(stdout);
     sbuf_free(&line);
-    notify("READY=1");
+    tell_manager("READY=1");
 }
 
 /* ---- start and end ---- */
@@ -408,7 +392,7 @@ static void drain(struct program *p, const sigset_t *signals)
 
     LOG(LOG_NOTICE, "draining", "timeout_ms=%llu", (unsigned long long)(p->set.drain_timeout_us / 1000));
     atomic_store(&p->draining, true);
-    notify("STOPPING=1");
+    tell_manager("STOPPING=1");
     tell_all(p, ORDER_DRAIN);
     while (joined < p->n_started) {
         int sig;

@@ -8,16 +8,25 @@ static const struct str names[HDR_COUNT] = {
 #undef X
 };
 
-/* A closed table, filled before main: position by length and two letters, then linear. */
-#define SLOTS 128u
+/*
+ * A closed table, filled before main: position by length and three letters, then linear. The
+ * factor was searched for: no two names meet at present, nor any common one that is not ours.
+ */
+#define SLOTS        256u
+#define NAME_MAX_LEN 24u
 static uint8_t slots[SLOTS];
+
+/* A name for comparing eight bytes at a time: letters folded, with the bits that fold them. */
+static struct {
+    char folded[NAME_MAX_LEN], fold[NAME_MAX_LEN];
+} forms[HDR_COUNT];
 
 static inline unsigned slot_of(struct str name)
 {
-    unsigned char first = (unsigned char)name.p[0] | 0x20, last = (unsigned char)name.p[name.len - 1] | 0x20;
-    unsigned char middle = (unsigned char)name.p[name.len / 2] | 0x20;
+    const unsigned char *p = (const unsigned char *)name.p;
+    uint32_t late = p[name.len - 1 - name.len / 16], middle = p[name.len / 2];
 
-    return (unsigned)(name.len * 7u + first * 31u + last * 5u + middle * 17u) % SLOTS;
+    return (((uint32_t)name.len | (uint32_t)p[0] << 8 | late << 16 | middle << 24 | 0x20202020u) * 0x31d2aa17u) >> 24;
 }
 
 __attribute__((constructor)) static void fill(void)
@@ -27,37 +36,47 @@ __attribute__((constructor)) static void fill(void)
         while (slots[at])
             at = (at + 1) % SLOTS;
         slots[at] = (uint8_t)id;
+        WEIR_ASSERT(names[id].len <= NAME_MAX_LEN);
+        for (size_t i = 0; i < names[id].len; i++) {
+            forms[id].folded[i] = ascii_lower(names[id].p[i]);
+            forms[id].fold[i] = names[id].p[i] == '-' ? 0 : 0x20;
+        }
     }
 }
 
-static inline uint64_t folded8(const char *p)
+#define SAME_AT(type, at)                                                                          \
+    do {                                                                                           \
+        type w, fold, folded;                                                                      \
+        memcpy(&w, p + (at), sizeof(w));                                                           \
+        memcpy(&fold, forms[id].fold + (at), sizeof(w));                                           \
+        memcpy(&folded, forms[id].folded + (at), sizeof(w));                                       \
+        if ((type)(w | fold) != folded)                                                            \
+            return false;                                                                          \
+    } while (0)
+
+/* Of equal length. The last piece may overlap the one before. */
+static inline bool same_name(unsigned id, const char *p, size_t len)
 {
-    uint64_t w;
-
-    memcpy(&w, p, sizeof(w));
-    return w | 0x2020202020202020u;
-}
-
-/* Of equal length. Known names are letters and '-', so setting one bit folds a token's case. */
-static inline bool same_name(const char *known, const char *p, size_t len)
-{
-    size_t i = 0;
-
-    for (; len - i >= 8; i += 8)
-        if (folded8(known + i) != folded8(p + i))
-            return false;
-    for (; i < len; i++)
-        if ((known[i] | 0x20) != (p[i] | 0x20))
-            return false;
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8)
+            SAME_AT(uint64_t, i);
+        SAME_AT(uint64_t, len - 8);
+    } else if (len >= 4) {
+        SAME_AT(uint32_t, 0);
+        SAME_AT(uint32_t, len - 4);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            SAME_AT(uint8_t, i);
+    }
     return true;
 }
 
 enum header_id header_id_of(struct str name)
 {
-    if (name.len == 0)
+    if (unlikely(name.len == 0))
         return HDR_OTHER;
     for (unsigned at = slot_of(name); slots[at]; at = (at + 1) % SLOTS)
-        if (names[slots[at]].len == name.len && same_name(names[slots[at]].p, name.p, name.len))
+        if (names[slots[at]].len == name.len && same_name(slots[at], name.p, name.len))
             return slots[at];
     return HDR_OTHER;
 }
@@ -70,25 +89,45 @@ struct str header_id_name(enum header_id id)
 
 struct header *headers_find_id(const struct headers *hs, enum header_id id)
 {
+    if (!headers_may_have(hs, id))
+        return NULL;
     HEADERS_EACH(h, hs)
         if (h->id == id)
             return h;
     return NULL;
 }
 
+/* h has the name, whose id is known. */
+static inline bool named(const struct header *h, enum header_id id, struct str name)
+{
+    return h->id == id && (id != HDR_OTHER || (h->name.len == name.len && str_ieq(h->name, name)));
+}
+
 struct header *headers_find(const struct headers *hs, struct str name)
 {
     enum header_id id = header_id_of(name);
 
-    if (id != HDR_OTHER)
-        return headers_find_id(hs, id);
+    if (!(hs->seen & headers_bit(id, name)))
+        return NULL;
     HEADERS_EACH(h, hs)
-        if (h->id == HDR_OTHER && str_ieq(h->name, name))
+        if (named(h, id, name))
             return h;
     return NULL;
 }
 
-static bool grow(struct headers *hs, struct arena *a)
+unsigned headers_all(const struct headers *hs, struct str name, struct str *first_out)
+{
+    enum header_id id = header_id_of(name);
+    unsigned n = 0;
+
+    if (hs->seen & headers_bit(id, name))
+        HEADERS_EACH(h, hs)
+            if (named(h, id, name) && n++ == 0)
+                *first_out = h->value;
+    return n;
+}
+
+bool headers_grow(struct headers *hs, struct arena *a)
 {
     uint32_t cap = hs->cap ? hs->cap * 2 : 24;
     struct header *v = arena_alloc(a, cap * sizeof(*v));
@@ -102,49 +141,57 @@ static bool grow(struct headers *hs, struct arena *a)
     return true;
 }
 
-bool headers_add_as(struct headers *hs, struct arena *a, enum header_id id, struct str name, struct str value)
-{
-    if (unlikely(hs->n == hs->cap) && !grow(hs, a))
-        return false;
-    hs->v[hs->n++] = (struct header){name, value, (uint8_t)id};
-    return true;
-}
-
 bool headers_add(struct headers *hs, struct arena *a, struct str name, struct str value)
 {
     return headers_add_as(hs, a, header_id_of(name), name, value);
 }
 
+static inline bool set(struct headers *hs, struct arena *a, enum header_id id, struct str name, struct str value)
+{
+    bool kept = false;
+
+    if (hs->seen & headers_bit(id, name)) {
+        HEADERS_EACH(h, hs) {
+            if (!named(h, id, name))
+                continue;
+            if (kept) {
+                h->id = HDR_REMOVED;
+                continue;
+            }
+            h->name = name;
+            h->value = value;
+            h->hop = false; /* it is ours now */
+            kept = true;
+        }
+    }
+    return kept || headers_add_as(hs, a, id, name, value);
+}
+
 bool headers_set(struct headers *hs, struct arena *a, struct str name, struct str value)
 {
-    struct header *first = headers_find(hs, name);
+    return set(hs, a, header_id_of(name), name, value);
+}
 
-    if (!first)
-        return headers_add(hs, a, name, value);
-    first->name = name;
-    first->value = value;
-    for (struct header *h = first + 1; h < hs->v + hs->n; h++)
-        if (h->id == first->id && (h->id != HDR_OTHER || str_ieq(h->name, name)))
+bool headers_set_id(struct headers *hs, struct arena *a, enum header_id id, struct str value)
+{
+    return set(hs, a, id, names[id], value);
+}
+
+static void remove_named(struct headers *hs, enum header_id id, struct str name)
+{
+    if (!(hs->seen & headers_bit(id, name)))
+        return;
+    HEADERS_EACH(h, hs)
+        if (named(h, id, name))
             h->id = HDR_REMOVED;
-    return true;
 }
 
 void headers_remove_id(struct headers *hs, enum header_id id)
 {
-    HEADERS_EACH(h, hs)
-        if (h->id == id)
-            h->id = HDR_REMOVED;
+    remove_named(hs, id, names[id]);
 }
 
 void headers_remove(struct headers *hs, struct str name)
 {
-    enum header_id id = header_id_of(name);
-
-    if (id != HDR_OTHER) {
-        headers_remove_id(hs, id);
-        return;
-    }
-    HEADERS_EACH(h, hs)
-        if (h->id == HDR_OTHER && str_ieq(h->name, name))
-            h->id = HDR_REMOVED;
+    remove_named(hs, header_id_of(name), name);
 }

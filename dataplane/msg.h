@@ -9,7 +9,7 @@
 
 #include "common/arena.h"
 
-/* Fields that the gateway itself looks at: id, name. Recognised once, while parsing. */
+/* Fields that the gateway itself looks at: id, name. Recognised once, while parsing. Letters and '-'. */
 #define HEADER_IDS(X)                                                                              \
     X(HDR_ACCEPT, "Accept")                                                                        \
     X(HDR_AUTHORIZATION, "Authorization")                                                          \
@@ -32,6 +32,11 @@
     X(HDR_USER_AGENT, "User-Agent")                                                                \
     X(HDR_VARY, "Vary")                                                                            \
     X(HDR_VIA, "Via")                                                                              \
+    X(HDR_X_ANONYMOUS_CONSUMER, "X-Anonymous-Consumer")                                            \
+    X(HDR_X_CONSUMER_CUSTOM_ID, "X-Consumer-Custom-ID")                                            \
+    X(HDR_X_CONSUMER_ID, "X-Consumer-ID")                                                          \
+    X(HDR_X_CONSUMER_USERNAME, "X-Consumer-Username")                                              \
+    X(HDR_X_CREDENTIAL_IDENTIFIER, "X-Credential-Identifier")                                      \
     X(HDR_X_FORWARDED_FOR, "X-Forwarded-For")                                                      \
     X(HDR_X_FORWARDED_HOST, "X-Forwarded-Host")                                                    \
     X(HDR_X_FORWARDED_PATH, "X-Forwarded-Path")                                                    \
@@ -53,17 +58,32 @@ enum header_id {
     HDR_REMOVED = 255, /* skipped by everyone: a field that is gone */
 };
 
+_Static_assert(HDR_COUNT <= 48, "headers_bit: 16 bits are for other names");
+
 struct header {
     struct str name, value;
     uint8_t id; /* enum header_id */
+    bool hop;   /* its sender's Connection names it: it ends here (RFC 9110 section 7.6.1) */
 };
 
 struct headers {
     struct header *v; /* in the arena */
     uint32_t n, cap;
+    uint64_t seen;    /* headers_bit of every name that was added: the others are not looked for */
 };
 
-/* HDR_OTHER when it is none of ours. One hash and one compare. */
+/* A bit of its own for every name of ours, one of 16 for the others. */
+static inline uint64_t headers_bit(enum header_id id, struct str name)
+{
+    return 1ull << (id != HDR_OTHER ? (size_t)id : 48 + name.len % 16);
+}
+
+static inline bool headers_may_have(const struct headers *hs, enum header_id id)
+{
+    return hs->seen >> id & 1;
+}
+
+/* HDR_OTHER when it is none of ours. One hash and one compare; no name of ours has another byte. */
 enum header_id header_id_of(struct str name);
 struct str header_id_name(enum header_id id);
 
@@ -74,15 +94,29 @@ struct str header_id_name(enum header_id id);
 /* The first field of that name, or NULL. */
 struct header *headers_find(const struct headers *hs, struct str name);
 struct header *headers_find_id(const struct headers *hs, enum header_id id);
+/* How many; *first_out: the first one's value when there is one. */
+unsigned headers_all(const struct headers *hs, struct str name, struct str *first_out);
 
 /* Keep name and value, which must live as long as the arena. False at the arena's cap. */
 bool headers_add(struct headers *hs, struct arena *a, struct str name, struct str value) WEIR_MUSTCHECK;
-/* As headers_add for a name whose id is known. */
-bool headers_add_as(struct headers *hs, struct arena *a, enum header_id id, struct str name,
-                    struct str value) WEIR_MUSTCHECK;
 bool headers_set(struct headers *hs, struct arena *a, struct str name, struct str value) WEIR_MUSTCHECK; /* replaces all of that name */
+/* As headers_set for a name of ours. */
+bool headers_set_id(struct headers *hs, struct arena *a, enum header_id id, struct str value) WEIR_MUSTCHECK;
 void headers_remove(struct headers *hs, struct str name);
 void headers_remove_id(struct headers *hs, enum header_id id);
+
+bool headers_grow(struct headers *hs, struct arena *a);
+
+/* As headers_add for a name whose id is known. */
+WEIR_MUSTCHECK static inline bool headers_add_as(struct headers *hs, struct arena *a, enum header_id id,
+                                                 struct str name, struct str value)
+{
+    if (unlikely(hs->n == hs->cap) && !headers_grow(hs, a))
+        return false;
+    hs->v[hs->n++] = (struct header){name, value, (uint8_t)id, false};
+    hs->seen |= headers_bit(id, name);
+    return true;
+}
 
 #define METHODS(X)                                                                                 \
     X(M_GET, "GET")                                                                                \

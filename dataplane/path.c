@@ -32,6 +32,8 @@ static struct str join(struct arena *a, struct str base, const char *between, st
 
     if (rest.len + mid == 0)
         return base;
+    if (base.len + mid == 0)
+        return rest;
     if (!(p = arena_alloc(a, base.len + mid + rest.len + 1)))
         return STR_NONE;
     memcpy(p, base.p, base.len);
@@ -60,11 +62,6 @@ struct str upstream_path(const struct upstream_path_in *in, struct arena *a)
 
     if (in->path.len == 0 || in->path.p[0] != '/') /* "*": there is nothing to join */
         return in->path;
-    if (in->handling == PATH_V1) {
-        struct str rest = in->strip ? rest_of(in) : drop(in->path, 1);
-
-        return join(a, slash_base && str_starts(rest, STR("/")) ? chop(base) : base, "", rest);
-    }
     if (!in->strip)
         return root ? base : join(a, slash_base ? chop(base) : base, "", in->path);
     if (root) /* an empty rest, and the base's own slash is kept */

@@ -72,7 +72,8 @@ struct str plugin_printf(struct exchange *x, const char *fmt, ...) WEIR_PRINTF(2
 
 /* ---- the request ---- */
 struct str plugin_header(struct exchange *x, struct str name); /* first value; p NULL: none */
-unsigned plugin_header_count(struct exchange *x, struct str name);
+/* All of them: how many; the first one's value in *first_out when there is one. */
+unsigned plugin_headers(struct exchange *x, struct str name, struct str *first_out);
 /* Setting and adding: memory that runs out ends the request with 500 after the callback. */
 void plugin_header_set(struct exchange *x, struct str name, struct str value);
 void plugin_header_add(struct exchange *x, struct str name, struct str value);

@@ -82,13 +82,9 @@ struct str plugin_header(struct exchange *x, struct str name)
     return h ? h->value : STR_NONE;
 }
 
-unsigned plugin_header_count(struct exchange *x, struct str name)
+unsigned plugin_headers(struct exchange *x, struct str name, struct str *first_out)
 {
-    unsigned n = 0;
-
-    HEADERS_EACH(h, &x->req.headers)
-    n += str_ieq(h->name, name);
-    return n;
+    return headers_all(&x->req.headers, name, first_out);
 }
 
 void plugin_header_set(struct exchange *x, struct str name, struct str value)
@@ -369,27 +365,13 @@ enum verdict plugin_answer_message(struct exchange *x, unsigned status, struct s
 
 /* ---- who asks ---- */
 
-static const struct str consumer_id = STR("X-Consumer-ID"),
-                        consumer_custom_id = STR("X-Consumer-Custom-ID"),
-                        consumer_username = STR("X-Consumer-Username"),
-                        identifier_name = STR("X-Credential-Identifier"),
-                        anonymous_name = STR("X-Anonymous-Consumer");
-
 /* What the client sent under such a name never goes on. */
-static void set_or_remove(struct exchange *x, struct str name, struct str value)
+static void set_or_remove(struct exchange *x, enum header_id id, struct str value)
 {
     if (value.p && value.len)
-        plugin_header_set(x, name, value);
+        chain_check_memory(x, headers_set_id(&x->req.headers, &x->arena, id, value));
     else
-        plugin_header_remove(x, name);
-}
-
-static struct str uuid_text(struct exchange *x, const struct uuid *id)
-{
-    char text[UUID_TEXT_LEN + 1];
-
-    uuid_format(id, text);
-    return plugin_str(x, str_n(text, UUID_TEXT_LEN));
+        headers_remove_id(&x->req.headers, id);
 }
 
 void plugin_authenticated(struct exchange *x, const struct c_consumer *consumer,
@@ -401,11 +383,11 @@ void plugin_authenticated(struct exchange *x, const struct c_consumer *consumer,
     x->credential = credential;
     x->authenticated = credential != NULL;
 
-    set_or_remove(x, consumer_id, consumer ? uuid_text(x, &consumer->def.id) : STR_NONE);
-    set_or_remove(x, consumer_custom_id, consumer ? consumer->def.custom_id : STR_NONE);
-    set_or_remove(x, consumer_username, consumer ? consumer->def.username : STR_NONE);
-    set_or_remove(x, identifier_name, credential ? credential_identifier : STR_NONE);
-    set_or_remove(x, anonymous_name, credential ? STR_NONE : STR("true"));
+    set_or_remove(x, HDR_X_CONSUMER_ID, consumer ? str_n(consumer->id_text, UUID_TEXT_LEN) : STR_NONE);
+    set_or_remove(x, HDR_X_CONSUMER_CUSTOM_ID, consumer ? consumer->def.custom_id : STR_NONE);
+    set_or_remove(x, HDR_X_CONSUMER_USERNAME, consumer ? consumer->def.username : STR_NONE);
+    set_or_remove(x, HDR_X_CREDENTIAL_IDENTIFIER, credential ? credential_identifier : STR_NONE);
+    set_or_remove(x, HDR_X_ANONYMOUS_CONSUMER, credential ? STR_NONE : STR("true"));
 }
 
 bool plugin_anonymous(struct exchange *x, struct str consumer)

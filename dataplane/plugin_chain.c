@@ -30,14 +30,11 @@ struct chain_state *chain_state(struct exchange *x)
     return x->run.state;
 }
 
-bool chain_check_memory(struct exchange *x, bool done)
+void chain_out_of_memory(struct exchange *x)
 {
-    if (unlikely(!done)) {
-        x->run.no_memory = true;
-        metric_add_with(M_LIMIT_HITS, &STR("exchange_memory"), 1);
-        LOG_LIMITED(LOG_WARN, "exchange_memory", "request_id=%s", x->request_id);
-    }
-    return done;
+    x->run.no_memory = true;
+    metric_add_with(M_LIMIT_HITS, &STR("exchange_memory"), 1);
+    LOG_LIMITED(LOG_WARN, "exchange_memory", "request_id=%s", x->request_id);
 }
 
 /* ---- whose rows apply (proxying.md section 7) ---- */

@@ -37,7 +37,14 @@ static inline bool chain_has_response(const struct exchange *x)
     return x->run.phase >= PH_HEADER_FILTER;
 }
 
+void chain_out_of_memory(struct exchange *x);
+
 /* True when it could be done; else the run remembers that memory ran out. */
-bool chain_check_memory(struct exchange *x, bool done);
+static inline bool chain_check_memory(struct exchange *x, bool done)
+{
+    if (unlikely(!done))
+        chain_out_of_memory(x);
+    return done;
+}
 
 #endif

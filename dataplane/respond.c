@@ -1,7 +1,9 @@
 /* respond.c - heads for the client, and the answers that the gateway makes itself. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/checks.h"
 #include "common/log.h"
 #include "dataplane/head_out.h"
 #include "dataplane/xio.h"
@@ -121,14 +123,93 @@ static enum page accepted(struct str accept)
     return best;
 }
 
+#define ESCAPED_MAX 6 /* bytes that one byte of a text becomes at most */
+
+static bool is_control(unsigned char c)
+{
+    return c < 0x20 || c == 0x7f;
+}
+
+/* Writes how c stands in a JSON string. Its length. */
+static size_t json_byte(unsigned char c, char to[ESCAPED_MAX + 1])
+{
+    if (is_control(c))
+        return (size_t)snprintf(to, ESCAPED_MAX + 1, "\\u%04x", c);
+    if (c == '"' || c == '\\') {
+        to[0] = '\\';
+        to[1] = (char)c;
+        return 2;
+    }
+    to[0] = (char)c;
+    return 1;
+}
+
+/* Writes how c stands in text of XML or HTML, where most control bytes cannot. Its length. */
+static size_t markup_byte(unsigned char c, char to[ESCAPED_MAX + 1])
+{
+    struct str as = str_n((const char *)&c, 1);
+
+    switch (c) {
+    case '&': as = STR("&amp;"); break;
+    case '<': as = STR("&lt;"); break;
+    case '>': as = STR("&gt;"); break;
+    case '"': as = STR("&#34;"); break;
+    case '\'': as = STR("&#39;"); break;
+    case '\t': case '\n': case '\r': break;
+    default:
+        if (is_control(c))
+            as = STR("\xef\xbf\xbd");
+    }
+    memcpy(to, as.p, as.len);
+    return as.len;
+}
+
+/* text as a page holds it; what is not UTF-8 is U+FFFD. p == NULL: the arena's cap. */
+static struct str escaped(struct arena *a, enum page page, struct str text)
+{
+    size_t (*byte)(unsigned char, char *) = page == PAGE_JSON ? json_byte : page == PAGE_PLAIN ? NULL : markup_byte;
+    char *out = arena_alloc(a, text.len * ESCAPED_MAX + 1), *to = out;
+
+    if (!out)
+        return STR_NONE;
+    while (text.len) {
+        size_t good = utf8_invalid_at(text);
+
+        for (size_t i = 0; i < good; i++) {
+            if (byte)
+                to += byte((unsigned char)text.p[i], to);
+            else
+                *to++ = text.p[i];
+        }
+        text = str_n(text.p + good, text.len - good);
+        if (text.len) {
+            memcpy(to, "\xef\xbf\xbd", 3);
+            to += 3;
+            text = str_n(text.p + 1, text.len - 1);
+        }
+    }
+    return str_n(out, (size_t)(to - out));
+}
+
 static void answer_page(struct exchange *x, unsigned status, enum page page, const char *message)
 {
-    struct str body;
+    struct str text = escaped(&x->arena, page, str_of(message ? message : status_text(status)));
+    struct str body = STR_NONE;
 
-    if (!message)
-        message = status_text(status);
-    body = arena_printf(&x->arena, pages[page].pattern, (int)strlen(message), message, x->request_id);
+    if (text.p)
+        body = arena_printf(&x->arena, pages[page].pattern, STR_ARG(text), x->request_id);
     exchange_answer(x, status, pages[page].content_type, body.p ? body : STR(""));
+}
+
+/* The reference's answer to those who speak gRPC. */
+static void answer_grpc(struct exchange *x, unsigned status, const char *message)
+{
+    struct str text = escaped(&x->arena, PAGE_JSON, str_of(message ? message : status_text(status)));
+    struct str body = STR_NONE;
+
+    if (text.p)
+        body = arena_printf(&x->arena, "{\"message\":\"" STR_FMT "\"}", STR_ARG(text));
+    exchange_answer(x, status, pages[PAGE_JSON].content_type, body.p ? body : STR(""));
 }
 
 void exchange_error(struct exchange *x, unsigned status, const char *message)
@@ -173,12 +254,17 @@ void respond_failure(struct exchange *x, unsigned status, const char *message)
 {
     const struct header *accept = headers_find_id(&x->req.headers, HDR_ACCEPT);
     const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
+    const struct header *wanted = accept ? accept : type;
     enum page page = PAGE_PLAIN;
 
     if (!message)
         message = failure_text(status);
     if (status == 431)
         status = 400; /* as the reference's 494 */
+    if (wanted && str_starts(wanted->value, STR("application/grpc"))) {
+        answer_grpc(x, status, message);
+        return;
+    }
     if (accept) {
         page = accepted(accept->value);
     } else if (type) {
@@ -206,8 +292,6 @@ struct seen {
 
 static void out_fields(struct head_out *o, struct exchange *x, struct seen *seen)
 {
-    bool cut = !x->answered && forward_has_nominated(&x->resp.headers);
-
     HEADERS_EACH(h, &x->resp.headers) {
         seen->date |= h->id == HDR_DATE;
         seen->server |= h->id == HDR_SERVER;
@@ -217,19 +301,16 @@ static void out_fields(struct head_out *o, struct exchange *x, struct seen *seen
         if (ours[h->id]) {
             if (h->id != HDR_UPGRADE || (!x->answered && x->resp.status != 101))
                 continue;
-        } else if (unlikely(cut) && forward_nominated(&x->resp.headers, h->name)) {
+        } else if (h->hop) {
             continue;
         }
         out_header(o, h);
     }
 }
 
-static void out_ms(struct head_out *o, const char *name, uint64_t from, uint64_t to)
+static uint64_t ms(uint64_t from, uint64_t to)
 {
-    out_str(o, str_of(name));
-    OUT_LITERAL(o, ": ");
-    out_number(o, to > from ? (to - from) / 1000 : 0);
-    OUT_LITERAL(o, "\r\n");
+    return to > from ? (to - from) / 1000 : 0;
 }
 
 static void out_latencies(struct head_out *o, struct exchange *x, unsigned on)
@@ -238,30 +319,16 @@ static void out_latencies(struct head_out *o, struct exchange *x, unsigned on)
 
     if (!x->tries) {
         if (on & HT_BIT(HT_RESPONSE_LATENCY))
-            out_ms(o, "X-Kong-Response-Latency", t->start, t->head_out);
+            out_number_line(o, STR("X-Kong-Response-Latency: "), ms(t->start, t->head_out));
         return;
     }
     if (on & HT_BIT(HT_UPSTREAM_LATENCY))
-        out_ms(o, "X-Kong-Upstream-Latency", t->upstream_sent, t->upstream_head ? t->upstream_head : t->head_out);
+        out_number_line(o, STR("X-Kong-Upstream-Latency: "),
+                        ms(t->upstream_sent, t->upstream_head ? t->upstream_head : t->head_out));
     if (on & HT_BIT(HT_PROXY_LATENCY))
-        out_ms(o, "X-Kong-Proxy-Latency", t->start, t->upstream_sent);
-    if (on & HT_BIT(HT_UPSTREAM_STATUS) && x->upstream_status) {
-        OUT_LITERAL(o, "X-Kong-Upstream-Status: ");
-        out_number(o, x->upstream_status);
-        OUT_LITERAL(o, "\r\n");
-    }
-}
-
-static void out_via(struct head_out *o, struct exchange *x)
-{
-    OUT_LITERAL(o, "Via: ");
-    HEADERS_EACH(h, &x->resp.headers) {
-        if (h->id == HDR_VIA && h->value.len) {
-            out_str(o, h->value);
-            OUT_LITERAL(o, ", ");
-        }
-    }
-    OUT_LITERAL(o, "1.1 " TOKEN "\r\n");
+        out_number_line(o, STR("X-Kong-Proxy-Latency: "), ms(t->start, t->upstream_sent));
+    if (on & HT_BIT(HT_UPSTREAM_STATUS) && x->upstream_status)
+        out_number_line(o, STR("X-Kong-Upstream-Status: "), x->upstream_status);
 }
 
 /* What follows the head, and how its end is told (RFC 9112 section 6.3). */
@@ -273,18 +340,15 @@ static void out_framing(struct head_out *o, struct xio *io, struct str length)
 
     io->head_only = x->req.method_id == M_HEAD || status < 200 || status == 204 || status == 304;
     if (x->answered) {
-        if (status >= 200 && status != 204 && status != 304) {
-            OUT_LITERAL(o, "Content-Length: ");
-            out_number(o, x->answer.len);
-            OUT_LITERAL(o, "\r\n");
-        }
+        if (status >= 200 && status != 204 && status != 304)
+            out_number_line(o, STR("Content-Length: "), x->answer.len);
         io->down_left = x->answer.len;
         io->down_length_known = true;
         return;
     }
     if (length.p && str_to_u64(length, &n)) {
         if (status >= 200 && status != 204)
-            out_field(o, STR("Content-Length"), length);
+            out_line(o, STR("Content-Length: "), length);
         io->down_left = n;
         io->down_length_known = true;
         return;
@@ -314,25 +378,25 @@ size_t respond_head(struct xio *io)
     OUT_LITERAL(&o, "\r\n");
     out_fields(&o, x, &seen);
     out_framing(&o, io, seen.length);
-    if (x->resp.status == 101)
+    if (x->resp.status == 101 && !x->answered)
         OUT_LITERAL(&o, "Connection: upgrade\r\n");
     else if (x->answered && headers_find_id(&x->resp.headers, HDR_UPGRADE))
         out_str(&o, io->keep_alive ? STR("Connection: Upgrade\r\n") : STR("Connection: close, Upgrade\r\n"));
     else
         out_str(&o, io->keep_alive ? STR("Connection: keep-alive\r\n") : STR("Connection: close\r\n"));
     if (!seen.date)
-        out_field(&o, STR("Date"), worker_date(io->w));
+        out_line(&o, STR("Date: "), worker_date(io->w));
     if (!seen.server && on & HT_BIT(HT_SERVER))
         OUT_LITERAL(&o, "Server: " TOKEN "\r\n");
     if (x->tries && on & HT_BIT(HT_VIA))
-        out_via(&o, x);
+        out_appended(&o, STR("Via: "), &x->resp.headers, HDR_VIA, STR("1.1 " TOKEN));
     else if (seen.via)
         HEADERS_EACH(h, &x->resp.headers)
             if (h->id == HDR_VIA)
                 out_header(&o, h);
     out_latencies(&o, x, on);
     if (on & HT_BIT(HT_REQUEST_ID))
-        out_field(&o, STR("X-Kong-Request-Id"), str_n(x->request_id, 32));
+        out_line(&o, STR("X-Kong-Request-Id: "), str_n(x->request_id, 32));
     OUT_LITERAL(&o, "\r\n");
     return o.full ? 0 : (size_t)(o.p - io->w->scratch);
 }

@@ -163,7 +163,7 @@ static const char *const real_ip_words[] = {"X-Real-IP", "X-Forwarded-For", NULL
 /* clang-format off */
 static const struct setting table[] = {
     {"proxy_listen", ST_TEXT, OFF(proxy_listen), .dflt = "0.0.0.0:8000, 0.0.0.0:8443 ssl http2", .check = check_listen,
-     .doc = "Addresses for clients, with their options: ssl, http2, proxy_protocol, backlog=N; or off."},
+     .doc = "Addresses for clients, with their options: ssl, backlog=N; or off. http2 is understood, but clients get HTTP/1.1."},
     {"status_listen", ST_TEXT, OFF(status_listen), .dflt = "127.0.0.1:8100", .check = check_listen,
      .doc = "Addresses of the status and metrics listener, or off."},
     {"control_plane", ST_TEXT, OFF(control_plane),

@@ -52,7 +52,7 @@ struct dp_settings {
     int64_t upstream_keepalive_pool_size, upstream_keepalive_max_requests;
     uint64_t upstream_keepalive_idle_timeout_us;
 
-    /* made of it by dp_settings_finish */
+    /* made of it by dp_settings_load */
     unsigned n_workers;
     struct listen_addr *proxy, *status;
     size_t n_proxy, n_status;

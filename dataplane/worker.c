@@ -94,12 +94,16 @@ void worker_ready(struct worker *w, struct xio *io)
 /* What becomes ready meanwhile waits for the next turn. */
 static void run_ready(struct worker *w)
 {
-    struct xio *list = w->ready, *io;
+    unsigned n = 0;
 
-    w->ready = NULL;
-    w->ready_end = &w->ready;
-    while ((io = list)) {
-        list = io->next;
+    for (const struct xio *io = w->ready; io; io = io->next)
+        n++;
+    while (n-- > 0 && w->ready) { /* one by one: any of them may leave the list meanwhile */
+        struct xio *io = w->ready;
+
+        w->ready = io->next;
+        if (!w->ready)
+            w->ready_end = &w->ready;
         io->in_ready = false;
         exchange_run(io);
     }
@@ -239,12 +243,7 @@ static uint64_t next_random(struct worker *w)
 
 void worker_request_id(struct worker *w, char out[33])
 {
-    static const char digits[] = "0123456789abcdef";
-
-    for (int half = 0; half < 2; half++) {
-        uint64_t v = next_random(w);
-        for (int i = 0; i < 16; i++, v >>= 4)
-            out[half * 16 + i] = digits[v & 15];
-    }
+    str_hex16(next_random(w), out);
+    str_hex16(next_random(w), out + 16);
     out[32] = '\0';
 }

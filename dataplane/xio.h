@@ -63,12 +63,9 @@ struct xio {
     /* upstream */
     const struct c_upstream *upstream;
     const struct c_target *target;
-    struct address addr;
     struct uconn *u;
     struct name *waiting_name;
     struct xio *name_next;      /* in the name's list of waiters */
-    struct outq up;
-    char up_chunk[CHUNK_ROOM];
     bool reused;                /* u came from the pool */
     bool no_pool;               /* a kept one has just failed: dial */
     bool up_chunked;            /* how the body goes up */
@@ -77,7 +74,6 @@ struct xio {
     bool up_sent_any;           /* of this try */
     bool up_failed;             /* writing is over, the response may still come */
     unsigned names_failed;
-    char target_text[64];
 
     /* response */
     struct buf *resp_buf;       /* pinned head when u->buf has been replaced */
@@ -86,8 +82,6 @@ struct xio {
     uint64_t resp_left;
     enum { RESP_NONE, RESP_LENGTH, RESP_CHUNKED, RESP_CLOSE } resp_framing;
     bool resp_done;             /* the upstream's part is complete */
-    struct outq down;
-    char down_chunk[CHUNK_ROOM];
     bool down_chunked;
     bool down_length_known;
     uint64_t down_left;         /* what Content-Length promised and has not been sent */
@@ -96,6 +90,10 @@ struct xio {
     bool head_only;             /* no body goes down: HEAD, 204, 304 */
     bool filter_body;
 
+    /* all before is zeros at first; what follows is not worth clearing: it is set before it is read */
+    struct outq up, down;       /* what waits to be written, to the upstream and to the client */
+    char up_chunk[CHUNK_ROOM], down_chunk[CHUNK_ROOM];
+    char target_text[64];
     char embedded[EXCHANGE_EMBEDDED];
 };
 
@@ -141,10 +139,6 @@ struct str forward_target(struct exchange *x);
 
 /* Writes the head for io->target into w->scratch. Its length, 0: it does not fit. */
 size_t forward_head(struct xio *io, int64_t content_length, bool chunked);
-
-/* Some Connection field names others for us alone; this is one of those. */
-bool forward_has_nominated(const struct headers *hs);
-bool forward_nominated(const struct headers *hs, struct str name);
 
 /* The client's address behind a trusted proxy. */
 void forward_real_ip(struct exchange *x);

@@ -10,35 +10,22 @@
 
 /* ---- framing ---- */
 
-static size_t put_varint(unsigned char *out, uint64_t v)
-{
-    size_t n = 0;
-
-    while (v >= 0x80) {
-        out[n++] = (unsigned char)(v | 0x80);
-        v >>= 7;
-    }
-    out[n++] = (unsigned char)v;
-    return n;
-}
-
 void record_append(struct sbuf *out, const struct record *r)
 {
-    unsigned char head[1 + KEY_BYTES + 10];
-    size_t len = 1 + KEY_BYTES;
+    unsigned char head[1 + KEY_BYTES];
 
     WEIR_ASSERT(r->type >= 1 && r->type <= TYPE_MAX);
     WEIR_ASSERT(r->op == REC_PUT || r->op == REC_DELETE);
     head[0] = (unsigned char)((unsigned)r->op << 6 | r->type);
     memcpy(head + 1, r->key.b, KEY_BYTES);
     if (r->op == REC_DELETE) {
-        sbuf_add(out, head, len);
+        sbuf_add(out, head, sizeof(head));
         return;
     }
     WEIR_ASSERT(r->body.len <= RECORD_BODY_MAX);
-    len += put_varint(head + len, r->body.len);
-    sbuf_reserve(out, len + r->body.len);
-    sbuf_add(out, head, len);
+    sbuf_reserve(out, sizeof(head) + VARINT_MAX + r->body.len);
+    sbuf_add(out, head, sizeof(head));
+    sbuf_add_varint(out, r->body.len);
     sbuf_addstr(out, r->body);
 }
 

@@ -5,7 +5,7 @@
 #ifndef ADMIN_API_CLI_API_H
 #define ADMIN_API_CLI_API_H
 
-#include <jansson.h>
+#include "common/json.h"
 
 #include "common/err.h"
 

@@ -65,7 +65,7 @@ static void print_rows(const json_t *rows)
     size_t i;
 
     printf(line, "ID", "HOST", "VERSION", "APPLIED", "BEHIND", "LAST SEEN", "STATE");
-    json_array_foreach((json_t *)(intptr_t)rows, i, row)
+    json_array_foreach(json_unconst(rows), i, row)
     {
         const json_t *error = json_object_get(row, "last_error");
         char applied[24], behind[24], age[40];
@@ -73,11 +73,8 @@ static void print_rows(const json_t *rows)
         snprintf(applied, sizeof(applied), "%" JSON_INTEGER_FORMAT, number(row, "applied_version"));
         snprintf(behind, sizeof(behind), "%" JSON_INTEGER_FORMAT, number(row, "behind"));
         show_age(number(row, "last_seen"), age, sizeof(age));
-        /* the reference's "version" is its own; "build" is Weir's */
-        printf(line, text(row, "id"), text(row, "hostname"),
-               json_is_string(json_object_get(row, "build")) ? text(row, "build")
-                                                             : text(row, "version"),
-               applied, behind, age, state(row));
+        printf(line, text(row, "id"), text(row, "hostname"), text(row, "version"), applied, behind,
+               age, state(row));
         if (json_is_object(error))
             printf("  refused version %" JSON_INTEGER_FORMAT ": %s\n", number(error, "version"),
                    text(error, "message"));

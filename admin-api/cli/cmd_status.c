@@ -29,7 +29,7 @@ static void print_status(const struct api *api, const json_t *root, const json_t
     size_t connected = 0, current = 0, i;
     json_t *row;
 
-    json_array_foreach((json_t *)(intptr_t)nodes, i, row)
+    json_array_foreach(json_unconst(nodes), i, row)
     {
         bool is_connected = json_is_true(json_object_get(row, "connected"));
         connected += is_connected;

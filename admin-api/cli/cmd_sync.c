@@ -125,7 +125,7 @@ static void tags_query(const json_t *tags, struct sbuf *out)
     json_t *tag;
     size_t i;
 
-    json_array_foreach((json_t *)(intptr_t)tags, i, tag)
+    json_array_foreach(json_unconst(tags), i, tag)
     {
         sbuf_adds(out, i ? "," : "tags=");
         for (const char *p = json_string_value(tag); *p; p++)

@@ -109,12 +109,12 @@ static json_t *canonical_value(const struct field *f, const json_t *v)
     case FT_ARRAY:
     case FT_SET:
         out = json_array();
-        json_array_foreach((json_t *)(intptr_t)v, i, value) json_array_append_new(
+        json_array_foreach(json_unconst(v), i, value) json_array_append_new(
             out, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
         return f->type == FT_SET ? sorted(out) : out;
     case FT_MAP:
         out = json_object();
-        json_object_foreach((json_t *)(intptr_t)v, key, value) json_object_set_new(
+        json_object_foreach(json_unconst(v), key, value) json_object_set_new(
             out, key, f->elem ? canonical_value(f->elem, value) : json_deep_copy(value));
         return out;
     case FT_RECORD:
@@ -182,10 +182,10 @@ void sync_differences(const json_t *a, const json_t *b, struct sbuf *out)
     const char *key;
     json_t *value;
 
-    json_object_foreach((json_t *)(intptr_t)a, key,
+    json_object_foreach(json_unconst(a), key,
                         value) if (!json_equal(value, json_object_get(b, key)))
         add_difference(out, key);
-    json_object_foreach((json_t *)(intptr_t)b, key, value) if (!json_object_get(a, key))
+    json_object_foreach(json_unconst(b), key, value) if (!json_object_get(a, key))
         add_difference(out, key);
 }
 

@@ -114,7 +114,7 @@ const struct subschema *plugin_subschema(const struct plugin_contract *c)
 static const struct subschema *subschema(const json_t *doc, struct err *e)
 {
     const json_t *value = json_object_get(doc, "name");
-    struct str name = str_n(json_string_value(value), json_string_length(value));
+    struct str name = json_str(value);
     const struct plugin_contract *c = name.p ? plugin_contract_by_name(name) : NULL;
 
     if (c)

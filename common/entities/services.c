@@ -78,7 +78,7 @@ static int expand_url(const json_t *in, json_t *doc, struct err *e)
     (void)e;
     if (!json_is_string(value))
         return 0;
-    uri_split(str_n(json_string_value(value), json_string_length(value)), &u);
+    uri_split(json_str(value), &u);
     protocol = u.scheme;
     if (!protocol.p)
         protocol = str_eq(u.port, STR("443")) ? STR("https") : STR("http");

@@ -142,7 +142,7 @@ static int cursor_parse(const struct page_query *q, struct cursor *c, struct pro
     }
     if (offset_parse(q->offset, &parts, p) != 0)
         return -1;
-    if (!uuid_parse(str_of(json_string_value(json_array_get(parts, 0))), &c->after)) {
+    if (!uuid_parse(json_str(json_array_get(parts, 0)), &c->after)) {
         json_decref(parts);
         return offset_bad(p, q->offset, "bad json encoding");
     }
@@ -298,7 +298,7 @@ static int tag_cursor_parse(const struct store *s, const struct page_query *q, b
     n = json_array_size(parts);
     name = json_string_value(json_array_get(parts, 1));
     tag = json_string_value(json_array_get(parts, 2));
-    if (!uuid_parse(str_of(json_string_value(json_array_get(parts, 0))), &c->id) ||
+    if (!uuid_parse(json_str(json_array_get(parts, 0)), &c->id) ||
         (n > 1 && !name) || (!one_tag && !tag))
         return offset_bad(p, q->offset, "bad json encoding");
     c->tag = str_of(tag);

@@ -14,7 +14,7 @@ json_t *uuid_key(const struct uuid *id)
 
 bool doc_id(const json_t *doc, struct uuid *out)
 {
-    return uuid_parse(str_of(json_string_value(json_object_get(doc, "id"))), out);
+    return uuid_parse(json_str(json_object_get(doc, "id")), out);
 }
 
 /* ---- writing ---- */

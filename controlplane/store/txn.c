@@ -98,7 +98,7 @@ static int write_tags(struct txn *t, const struct table *table, const struct uui
 
         if (!st)
             return -1;
-        bind_str(st, 1, str_of(json_string_value(json_array_get(tags, i))));
+        bind_str(st, 1, json_str(json_array_get(tags, i)));
         sqlite3_bind_int(st, 2, table->ent->type);
         bind_uuid(st, 3, id);
         if (db_run(db, st, e) != 0)

@@ -73,6 +73,7 @@ struct c_route {
 
 struct c_consumer {
     struct consumer def;
+    char id_text[UUID_TEXT_LEN + 1];
     struct c_plugin *const *plugins; /* bound to this consumer (perhaps to route/service too) */
     uint32_t n_plugins;
 };
@@ -80,6 +81,7 @@ struct c_consumer {
 /* A key-auth credential. Later kinds share the head: id, consumer. */
 struct c_credential {
     struct keyauth_credential def;
+    char id_text[UUID_TEXT_LEN + 1];
 };
 
 /* ---- looking up: any worker, during a request; nothing blocks, nothing allocates ---- */

@@ -262,6 +262,19 @@ static void service_fini(struct obj *o)
 
 /* ---- consumers and their credentials ---- */
 
+/* The ids as text, so that no request has to write them: 190 instructions each. */
+static int consumer_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e WEIR_UNUSED)
+{
+    uuid_format(&o->id, ((struct o_consumer *)o)->c.id_text);
+    return 0;
+}
+
+static int credential_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e WEIR_UNUSED)
+{
+    uuid_format(&o->id, ((struct o_credential *)o)->c.id_text);
+    return 0;
+}
+
 static void index_consumer(struct build *b, struct ent_obj *old, struct ent_obj *now)
 {
     index_name(b, MAP_CONSUMER_NAMES, old, now);
@@ -539,10 +552,10 @@ const struct row_kind row_kinds[] = {
      .complete = service_complete, .copied = service_copied, .index = index_client_certificate,
      .touch = service_touch},
     {KIND(entity_consumers, ET_CONSUMER, MAP_CONSUMERS, o_consumer, c.def, consumer_fini),
-     .copied = consumer_copied, .index = index_consumer, .touch = consumer_touch},
+     .complete = consumer_complete, .copied = consumer_copied, .index = index_consumer, .touch = consumer_touch},
     {KIND(entity_keyauth_credentials, ET_KEYAUTH_CREDENTIAL, MAP_CREDENTIALS, o_credential, c.def,
           plain_fini),
-     .index = index_credential},
+     .complete = credential_complete, .index = index_credential},
     {KIND(entity_plugins, ET_PLUGIN, MAP_PLUGINS, o_plugin, c.def, plugin_fini),
      .complete = plugin_complete, .index = index_plugin, .touch = plugin_touch},
     {KIND(entity_upstreams, ET_UPSTREAM, MAP_UPSTREAMS, o_upstream, c.def, upstream_fini),

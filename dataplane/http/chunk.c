@@ -7,7 +7,12 @@
 #define EXTENSION_MAX 1024u
 #define TRAILERS_MAX  8192u
 
-enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, LINE, TRAILER, TRAILER_LF, END_LF, DONE };
+enum {
+    SIZE, PADDING, EXTENSION, SIZE_LF, /* the line before the data */
+    DATA, DATA_CR, DATA_LF,
+    LINE, TRAILER, VALUE, VALUE_LF,    /* of the trailer section: a line, its name, its value */
+    END_LF, DONE,
+};
 
 static int hex(char c)
 {
@@ -33,13 +38,21 @@ static bool take(struct chunk_decoder *d, char c)
         if (d->digits == 0 || digit >= 0)
             return false;
         d->line_bytes = 0;
-        d->state = c == '\r' ? SIZE_LF : EXTENSION;
-        return c == '\r' || c == ';' || c == ' ' || c == '\t';
+        d->state = PADDING;
+        return take(d, c);
+    case PADDING: /* bad white space, which some write behind the size */
+        if (c == '\r')
+            d->state = SIZE_LF;
+        else if (c == ';')
+            d->state = EXTENSION;
+        else
+            return (c == ' ' || c == '\t') && ++d->line_bytes <= EXTENSION_MAX;
+        return true;
     case EXTENSION:
         if (c == '\r')
             d->state = SIZE_LF;
-        else if (c == '\n' || c == '\0' || ++d->line_bytes > EXTENSION_MAX)
-            return false;
+        else
+            return http_is_value(str_n(&c, 1)) && ++d->line_bytes <= EXTENSION_MAX;
         return true;
     case SIZE_LF:
         d->state = d->left ? DATA : LINE;
@@ -56,12 +69,14 @@ static bool take(struct chunk_decoder *d, char c)
         d->state = c == '\r' ? END_LF : TRAILER;
         return c == '\r' || http_is_token(str_n(&c, 1));
     case TRAILER:
+        if (c == ':')
+            d->state = VALUE;
+        return ++d->trailer_bytes <= TRAILERS_MAX && (c == ':' || http_is_token(str_n(&c, 1)));
+    case VALUE:
         if (c == '\r')
-            d->state = TRAILER_LF;
-        else if (c == '\n' || c == '\0')
-            return false;
-        return ++d->trailer_bytes <= TRAILERS_MAX;
-    case TRAILER_LF:
+            d->state = VALUE_LF;
+        return ++d->trailer_bytes <= TRAILERS_MAX && (c == '\r' || http_is_value(str_n(&c, 1)));
+    case VALUE_LF:
         d->state = LINE;
         return c == '\n';
     case END_LF:

@@ -1,6 +1,8 @@
 /* parse.c - see parse.h. Section numbers are RFC 9112's unless another RFC is named. */
 #include "dataplane/http/parse.h"
 
+#include <endian.h>
+
 #pragma GCC diagnostic warning "-Wconversion"
 #pragma GCC diagnostic warning "-Wsign-conversion"
 
@@ -9,19 +11,21 @@ enum {
     C_HOST = 2,   /* RFC 3986 reg-name without percent signs in odd places: see host_ok */
     C_VALUE = 4,  /* RFC 9110 5.5: visible, obs-text, space, tab */
     C_TARGET = 8, /* visible or above ASCII, no '#' */
+    C_METHOD = 16, /* what the reference takes for a method, of RFC 9110 9.1's tokens */
 };
 
 #define T (C_TOKEN | C_VALUE | C_TARGET)
 #define H (C_TOKEN | C_HOST | C_VALUE | C_TARGET)
+#define M (H | C_METHOD)
 #define S (C_HOST | C_VALUE | C_TARGET)
 #define V (C_VALUE | C_TARGET)
 #define L C_VALUE
 /* clang-format off */
 static const uint8_t class[256] = {
     [' '] = L, ['\t'] = L, ['#'] = C_TOKEN | C_VALUE,
-    ['!'] = H, ['$'] = H, ['%'] = H, ['&'] = H, ['\''] = H, ['*'] = H, ['+'] = H, ['-'] = H,
-    ['.'] = H, ['_'] = H, ['~'] = H, ['^'] = T, ['`'] = T, ['|'] = T,
-    ['0' ... '9'] = H, ['A' ... 'Z'] = H, ['a' ... 'z'] = H,
+    ['!'] = H, ['$'] = H, ['%'] = H, ['&'] = H, ['\''] = H, ['*'] = H, ['+'] = H, ['-'] = M,
+    ['.'] = H, ['_'] = M, ['~'] = H, ['^'] = T, ['`'] = T, ['|'] = T,
+    ['0' ... '9'] = H, ['A' ... 'Z'] = M, ['a' ... 'z'] = H,
     ['('] = S, [')'] = S, [','] = S, [';'] = S, ['='] = S,
     ['"'] = V, ['/'] = V, [':'] = V, ['<'] = V, ['>'] = V, ['?'] = V, ['@'] = V, ['['] = V,
     ['\\'] = V, [']'] = V, ['{'] = V, ['}'] = V, [0x80 ... 0xff] = V,
@@ -29,6 +33,7 @@ static const uint8_t class[256] = {
 /* clang-format on */
 #undef T
 #undef H
+#undef M
 #undef S
 #undef V
 #undef L
@@ -51,6 +56,14 @@ bool http_is_token(struct str s)
         if (!is(s.p[i], C_TOKEN))
             return false;
     return s.len > 0;
+}
+
+bool http_is_value(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is(s.p[i], C_VALUE))
+            return false;
+    return true;
 }
 
 bool http_list_has(struct str value, struct str token)
@@ -110,30 +123,83 @@ struct cursor {
     const char *p, *end;
 };
 
-/* The first byte that is no C_VALUE, eight at a time while that is possible. */
+/*
+ * Eight bytes at a time: below() and equal() set the high bit of the first byte that is, and
+ * perhaps of others behind it; first() is the index of the first byte marked.
+ */
+#define ONES 0x0101010101010101u
+#define HIGH 0x8080808080808080u
+
+static inline uint64_t eight(const char *p)
+{
+    uint64_t w;
+
+    memcpy(&w, p, sizeof(w));
+    return le64toh(w);
+}
+
+static inline uint64_t below(uint64_t w, unsigned n) /* n up to 128 */
+{
+    return (w - ONES * n) & ~w & HIGH;
+}
+
+static inline uint64_t equal(uint64_t w, unsigned char c)
+{
+    return below(w ^ ONES * c, 1);
+}
+
+static inline unsigned first(uint64_t marks)
+{
+    return (unsigned)__builtin_ctzll(marks) / 8;
+}
+
+/* The first byte that is no C_VALUE. */
 static inline const char *value_end(const char *p, const char *end)
 {
-    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-
     while (end - p >= 8) {
-        uint64_t w, low, del;
+        uint64_t w = eight(p), marks = below(w, 0x20) | equal(w, 0x7f);
 
-        memcpy(&w, p, 8);
-        low = (w - ones * 0x20) & ~w & high; /* some byte below 0x20 (or one above such) */
-        del = ((w ^ ones * 0x7f) - ones) & ~(w ^ ones * 0x7f) & high;
-        if (low | del)
-            break;
-        p += 8;
+        if (!marks) {
+            p += 8;
+            continue;
+        }
+        p += first(marks);
+        if (*p != '\t')
+            return p;
+        p++;
     }
     while (p < end && is(*p, C_VALUE))
         p++;
     return p;
 }
 
+/* Where the token at p ends. A name of ours is a token: then the comparison was the check. */
+static inline const char *name_end(const char *p, const char *end, enum header_id *id)
+{
+    const char *at = p;
+
+    for (; at - p < 24 && end - at >= 8; at += 8) {
+        uint64_t colon = equal(eight(at), ':');
+
+        if (!colon)
+            continue;
+        at += first(colon);
+        *id = header_id_of(str_n(p, (size_t)(at - p)));
+        if (*id != HDR_OTHER)
+            return at;
+        break;
+    }
+    for (at = p; at < end && is(*at, C_TOKEN); at++)
+        ;
+    *id = header_id_of(str_n(p, (size_t)(at - p)));
+    return at;
+}
+
 /*
  * One line "name: value CRLF". PARSE_OK with name.p NULL: the empty line, the head's end.
  */
-static enum parse_result take_field(struct cursor *c, struct str *name, struct str *value, struct parse_error *e)
+static enum parse_result take_field(struct cursor *c, enum header_id *id, struct str *name, struct str *value,
+                                    struct parse_error *e)
 {
     const char *p = c->p, *colon, *stop;
 
@@ -148,8 +214,7 @@ static enum parse_result take_field(struct cursor *c, struct str *name, struct s
         *name = STR_NONE;
         return PARSE_OK;
     }
-    while (p < c->end && is(*p, C_TOKEN))
-        p++;
+    p = name_end(p, c->end, id);
     if (p == c->end)
         return PARSE_MORE;
     if (*p != ':' || p == c->p) /* folded lines and spaces end here too (5.1, 5.2) */
@@ -169,10 +234,32 @@ static enum parse_result take_field(struct cursor *c, struct str *name, struct s
 /* What the fields say about framing and the connection; the same for both directions. */
 struct framing {
     int64_t content_length;
-    bool chunked, coded;           /* coded: a transfer coding that is not chunked alone */
+    bool transfer;                 /* there is a Transfer-Encoding: */
+    bool chunked;                  /* chunked is among the codings */
+    bool coded;                    /* another one is */
+    bool overcoded;                /* something follows chunked: where the body ends is unknown */
     bool close, keep_alive;
+    bool nominates;                /* Connection names other fields */
     struct header *host, *expect, *upgrade;
 };
+
+/* The codings of one field behind those of the fields before it. */
+static void note_codings(struct framing *f, struct str list)
+{
+    struct str coding;
+
+    f->transfer = true;
+    while (str_next(&list, ',', &coding)) {
+        coding = str_trim(coding);
+        if (coding.len == 0) /* an empty element (RFC 9110 5.6.1.2) */
+            continue;
+        f->overcoded |= f->chunked;
+        if (str_ieq(coding, STR("chunked")))
+            f->chunked = true;
+        else
+            f->coded = true;
+    }
+}
 
 static enum parse_result note_field(struct framing *f, struct header *h, struct parse_error *e)
 {
@@ -184,17 +271,14 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
             return bad(e, 400, "Bad request");
         f->content_length = (int64_t)n;
         break;
-    case HDR_TRANSFER_ENCODING:
-        if (f->chunked || f->coded || !str_ieq(h->value, STR("chunked")))
-            f->coded = true;
-        f->chunked = true;
-        break;
+    case HDR_TRANSFER_ENCODING: note_codings(f, h->value); break;
     case HDR_CONNECTION:
         if (str_ieq(h->value, STR("keep-alive"))) {
             f->keep_alive = true;
         } else {
             f->close |= http_list_has(h->value, STR("close"));
             f->keep_alive |= http_list_has(h->value, STR("keep-alive"));
+            f->nominates |= !str_ieq(h->value, STR("close"));
         }
         break;
     case HDR_HOST:
@@ -209,6 +293,20 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
     return PARSE_OK;
 }
 
+/*
+ * Marks what the Connection fields name. Here and not when a head is written, so that nobody
+ * can name a field that a plugin adds, and so take it away from the other side.
+ */
+static void mark_nominated(struct headers *hs)
+{
+    HEADERS_EACH(connection, hs) {
+        if (connection->id != HDR_CONNECTION)
+            continue;
+        HEADERS_EACH(h, hs)
+            h->hop |= http_list_has(connection->value, h->name);
+    }
+}
+
 static enum parse_result take_fields(struct cursor *c, const struct parse_limits *limits, struct arena *a,
                                      struct headers *hs, struct framing *f, struct parse_error *e)
 {
@@ -216,17 +314,18 @@ static enum parse_result take_fields(struct cursor *c, const struct parse_limits
 
     for (;;) {
         struct str name, value;
-        enum parse_result r = take_field(c, &name, &value, e);
+        enum header_id id;
+        enum parse_result r = take_field(c, &id, &name, &value, e);
         struct header *h;
 
         if (r != PARSE_OK)
             return r;
         if (!name.p)
             break;
-        if (hs->n >= limits->fields || !headers_add(hs, a, name, value))
+        if (hs->n >= limits->fields || !headers_add_as(hs, a, id, name, value))
             return bad(e, 431, "Request header or cookie too large");
         h = &hs->v[hs->n - 1];
-        if (h->id == HDR_OTHER)
+        if (id == HDR_OTHER)
             continue;
         r = note_field(f, h, e);
         if (r != PARSE_OK)
@@ -242,7 +341,9 @@ static enum parse_result take_fields(struct cursor *c, const struct parse_limits
     f->host = host_at == UINT32_MAX ? NULL : &hs->v[host_at];
     f->expect = expect_at == UINT32_MAX ? NULL : &hs->v[expect_at];
     f->upgrade = upgrade_at == UINT32_MAX ? NULL : &hs->v[upgrade_at];
-    if (f->chunked && f->content_length >= 0)
+    if (f->nominates)
+        mark_nominated(hs);
+    if (f->transfer && f->content_length >= 0)
         return bad(e, 400, "Bad request"); /* 6.3: the classic way to smuggle */
     return PARSE_OK;
 }
@@ -320,7 +421,7 @@ static enum parse_result take_request_line(struct cursor *c, const struct parse_
     const char *p = c->p;
     unsigned version;
 
-    while (p < c->end && is(*p, C_TOKEN) && p - c->p < 32)
+    while (p < c->end && is(*p, C_METHOD) && p - c->p < 32)
         p++;
     if (p == c->end)
         return PARSE_MORE;
@@ -390,10 +491,10 @@ static enum parse_result finish_request(struct req_head *r, const struct framing
         r->host = STR("");
     if (!fold_host(r, a))
         return bad(e, 431, "Request header or cookie too large");
+    if (f->transfer && (!f->chunked || f->overcoded || r->version < 11))
+        return bad(e, 400, "Bad request"); /* 6.1, 6.3: its length cannot be known */
     if (f->coded)
         return bad(e, 501, "Not implemented"); /* 6.1 */
-    if (f->chunked && r->version < 11)
-        return bad(e, 400, "Bad request"); /* 6.1 */
     if (f->expect) {
         if (!str_ieq(f->expect->value, STR("100-continue")))
             return bad(e, 417, "Expectation failed");
@@ -493,7 +594,7 @@ enum parse_result http_parse_response(struct str in, const struct parse_limits *
         return r;
     }
     *used_out = (size_t)(c.p - in.p);
-    if (f.coded || (f.chunked && out->version < 11))
+    if (f.transfer && (!f.chunked || f.coded || f.overcoded || out->version < 11))
         return bad(error_out, 502, "transfer coding is not chunked");
     out->content_length = f.content_length;
     out->chunked = f.chunked;

@@ -49,6 +49,9 @@ bool http_list_has(struct str value, struct str token);
 /* tchar of RFC 9110 section 5.6.2, one or more. */
 bool http_is_token(struct str s);
 
+/* Bytes that a field's value may hold (RFC 9110 section 5.5); none is fine. */
+bool http_is_value(struct str s);
+
 /* ---- chunked bodies (RFC 9112 section 7.1) ---- */
 
 struct chunk_decoder {

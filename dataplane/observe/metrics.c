@@ -180,8 +180,10 @@ static struct series *series(enum metric m, const struct str *values)
     struct cells *c = cells();
     _Atomic(struct series *) *table = atomic_load_explicit(&c->table, memory_order_relaxed);
     unsigned n = c->n_labels[m];
-    uint64_t hash = hash_labels(m, values, n), i;
+    uint64_t hash, i;
 
+    WEIR_ASSERT(values || n == 0);
+    hash = hash_labels(m, values, n);
     if (unlikely(!table)) {
         table = xcalloc(TABLE_SIZE, sizeof(*table));
         atomic_store_explicit(&c->table, table, memory_order_release);

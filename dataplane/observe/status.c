@@ -5,6 +5,7 @@
 #include <event2/buffer.h>
 #include <event2/event.h>
 #include <event2/http.h>
+#include <event2/listener.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,11 +13,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "common/log.h"
 #include "dataplane/observe/metrics.h"
 
 #define IDLE_S    10
 #define HEAD_MAX  8192
 #define BODY_MAX  1024 /* of requests, which need none */
+#define ACCEPT_AGAIN_US 200000 /* after running out of descriptors */
 #define JSON_TYPE "application/json; charset=utf-8"
 
 struct status {
@@ -165,6 +168,25 @@ static void *run(void *arg)
     return NULL;
 }
 
+static void accept_again(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    evconnlistener_enable(arg);
+}
+
+/* Out of descriptors: asking again at once would spin, and fill the log. */
+static void on_accept_error(struct evconnlistener *listener, void *arg)
+{
+    const struct timeval pause = {.tv_usec = ACCEPT_AGAIN_US};
+
+    (void)arg;
+    LOG_LIMITED(LOG_ERROR, "status_accept", "errno=%d", errno);
+    evconnlistener_disable(listener);
+    if (event_base_once(evconnlistener_get_base(listener), -1, EV_TIMEOUT, accept_again, listener, &pause) != 0)
+        evconnlistener_enable(listener);
+}
+
 static int listen_on(struct status *s, const struct listen_addr *a, struct err *e)
 {
     struct sockaddr_storage name;
@@ -179,6 +201,7 @@ static int listen_on(struct status *s, const struct listen_addr *a, struct err *
     if (!bound)
         return err_set(e, ERR_IO, "cannot listen on %s:%u: %s", a->host, a->port,
                        errno ? strerror(errno) : "no such address");
+    evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound), on_accept_error);
     if (getsockname(evhttp_bound_socket_get_fd(bound), (struct sockaddr *)&name, &len) != 0)
         return err_sys(e, "cannot read the address of %s:%u", a->host, a->port);
     s->ports[s->n_ports++] =

@@ -16,6 +16,7 @@
  */
 #include "dataplane/plugins/counters.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -107,33 +108,51 @@ static uint64_t rotl(uint64_t x, int b)
     return x << b | x >> (64 - b);
 }
 
-static void sip_rounds(uint64_t *v, int n)
+static inline void sip_rounds(uint64_t v[4], int n)
 {
+    uint64_t a = v[0], b = v[1], c = v[2], d = v[3];
+
     while (n-- > 0) {
-        v[0] += v[1], v[1] = rotl(v[1], 13) ^ v[0], v[0] = rotl(v[0], 32);
-        v[2] += v[3], v[3] = rotl(v[3], 16) ^ v[2];
-        v[0] += v[3], v[3] = rotl(v[3], 21) ^ v[0];
-        v[2] += v[1], v[1] = rotl(v[1], 17) ^ v[2], v[2] = rotl(v[2], 32);
+        a += b, b = rotl(b, 13) ^ a, a = rotl(a, 32);
+        c += d, d = rotl(d, 16) ^ c;
+        a += d, d = rotl(d, 21) ^ a;
+        c += b, b = rotl(b, 17) ^ c, c = rotl(c, 32);
     }
+    v[0] = a, v[1] = b, v[2] = c, v[3] = d;
 }
 
-static void sip_word(struct sip *s, uint64_t m)
+static inline void sip_word(struct sip *s, uint64_t m)
 {
     s->v[3] ^= m;
     sip_rounds(s->v, 2);
     s->v[0] ^= m;
 }
 
-static void sip_add(struct sip *s, const void *bytes, size_t len)
+static inline void sip_add(struct sip *s, const void *bytes, size_t len)
 {
-    const unsigned char *p = bytes;
+    const char *p = bytes;
 
-    for (size_t i = 0; i < len; i++) {
-        s->tail |= (uint64_t)p[i] << (8 * (s->len++ % 8));
-        if (s->len % 8 == 0) {
+    for (; s->len % 8 == 0 && len >= 8; s->len += 8, p += 8, len -= 8) {
+        uint64_t word;
+
+        memcpy(&word, p, sizeof(word));
+        sip_word(s, le64toh(word));
+    }
+    while (len > 0) {
+        unsigned have = s->len % 8 * 8; /* bits of the tail */
+        size_t n = size_min(len, 8);
+        uint64_t word = 0;
+
+        memcpy(&word, p, n);
+        word = le64toh(word);
+        s->tail |= word << have;
+        if (have + 8 * n >= 64) {
             sip_word(s, s->tail);
-            s->tail = 0;
+            s->tail = have ? word >> (64 - have) : 0;
         }
+        s->len += n;
+        p += n;
+        len -= n;
     }
 }
 
@@ -144,11 +163,16 @@ uint64_t counters_key(const struct counters *c, const struct str *parts, size_t 
                     0,
                     0};
 
-    for (size_t i = 0; i < n; i++) {
-        uint64_t len = parts[i].len; /* so that ("ab", "c") is not ("a", "bc") */
-        sip_add(&s, &len, sizeof(len));
-        sip_add(&s, parts[i].p, parts[i].len);
+    uint64_t lens = 0;
+
+    WEIR_ASSERT(n <= 5);
+    for (size_t i = 0; i + 1 < n; i++) { /* so that ("ab", "c") is not ("a", "bc") */
+        WEIR_ASSERT(parts[i].len <= UINT16_MAX);
+        lens = lens << 16 | parts[i].len;
     }
+    sip_add(&s, &lens, sizeof(lens));
+    for (size_t i = 0; i < n; i++)
+        sip_add(&s, parts[i].p, parts[i].len);
     sip_word(&s, s.tail | s.len << 56);
     s.v[2] ^= 0xff;
     sip_rounds(s.v, 4);

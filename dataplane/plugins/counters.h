@@ -41,7 +41,10 @@ struct counters;
 struct counters *counters_new(size_t capacity);
 void counters_free(struct counters **c);
 
-/* The key of these parts; the same parts in the same order give the same key. */
+/*
+ * The key of these parts, up to 5, all but the last below 64 KiB; the same parts in the same
+ * order give the same key.
+ */
 uint64_t counters_key(const struct counters *c, const struct str *parts, size_t n);
 
 /* How much has been taken in this window. */

@@ -55,16 +55,16 @@ static void hide(struct exchange *x, const struct key_auth_conf *conf, struct st
 static enum verdict find_key(struct exchange *x, const struct key_auth_conf *conf,
                              struct found *out)
 {
-    struct str content_type = plugin_header(x, STR("Content-Type"));
-    bool in_body = conf->key_in_body && content_type.p && body_kind(content_type) != BODY_OTHER;
+    struct str content_type = conf->key_in_body ? plugin_header(x, STR("Content-Type")) : STR_NONE;
+    bool in_body = content_type.p && body_kind(content_type) != BODY_OTHER;
     struct str body = STR_NONE;
 
     for (size_t i = 0; i < conf->key_names.n; i++) {
         struct str name = LIST_AT(conf->key_names, struct str, i);
         unsigned n = 0;
 
-        if (conf->key_in_header && (n = plugin_header_count(x, name)) > 0)
-            out->key = plugin_header(x, name);
+        if (conf->key_in_header)
+            n = plugin_headers(x, name, &out->key);
         if (n == 0 && conf->key_in_query)
             n = plugin_query(x, name, &out->key);
         if (n == 0 && in_body) {
@@ -102,7 +102,6 @@ static enum verdict on_access(struct exchange *x, const void *conf_)
     const struct c_credential *credential;
     const struct c_consumer *consumer;
     struct found found = {STR_NONE, false};
-    char id[UUID_TEXT_LEN + 1];
     enum verdict v;
 
     if (!conf->run_on_preflight && x->req.method_id == M_OPTIONS)
@@ -120,8 +119,7 @@ static enum verdict on_access(struct exchange *x, const void *conf_)
     consumer = credential ? config_consumer(x->config, &credential->def.consumer) : NULL;
     if (!consumer)
         return refuse(x, conf, "Unauthorized");
-    uuid_format(&credential->def.id, id);
-    plugin_authenticated(x, consumer, credential, plugin_str(x, str_n(id, UUID_TEXT_LEN)));
+    plugin_authenticated(x, consumer, credential, str_n(credential->id_text, UUID_TEXT_LEN));
     return V_NEXT;
 }
 

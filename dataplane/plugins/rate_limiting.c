@@ -26,7 +26,8 @@ static struct counters *counters;
 struct limit {
     enum period period;
     double limit;
-    char text[NUMBER_LEN];
+    struct str text; /* in room */
+    char room[NUMBER_LEN];
 };
 
 struct prepared {
@@ -55,10 +56,18 @@ static const struct {
 };
 /* clang-format on */
 
-/* Limits may be fractions: "2.5"; whole ones are written without a point. */
-static int number_text(char out[NUMBER_LEN], double v)
+/*
+ * Limits may be fractions: "2.5"; whole ones are written without a point, and without the 2300
+ * instructions that snprintf needs for a double. The result is somewhere in room.
+ */
+static struct str number_text(char room[NUMBER_LEN], double v)
 {
-    return snprintf(out, NUMBER_LEN, "%.14g", v);
+    char *end = room + NUMBER_LEN, *at;
+
+    if (!(v >= 0 && v < 1e14 && v == (double)(uint64_t)v))
+        return str_n(room, (size_t)snprintf(room, NUMBER_LEN, "%.14g", v));
+    at = str_u64((uint64_t)v, end);
+    return str_n(at, (size_t)(end - at));
 }
 
 static int prepare(const void *conf_, void **prepared_out, struct err *e)
@@ -78,7 +87,7 @@ static int prepare(const void *conf_, void **prepared_out, struct err *e)
         if (isnan(l->limit))
             continue;
         l->period = i;
-        number_text(l->text, l->limit);
+        l->text = number_text(l->room, l->limit);
         p->n++;
     }
     *prepared_out = p;
@@ -157,8 +166,7 @@ static struct str identifier(struct exchange *x, const struct rate_limiting_conf
 static uint64_t key_of(struct exchange *x, const struct rate_limiting_conf *conf)
 {
     const struct plugin *row = &plugin_self(x)->def;
-    const struct str parts[] = {STR("rate-limiting"), id_of(&row->route), id_of(&row->service),
-                                identifier(x, conf)};
+    const struct str parts[] = {id_of(&row->route), id_of(&row->service), identifier(x, conf)};
 
     return counters_key(counters, parts, ARRAY_LEN(parts));
 }
@@ -205,11 +213,13 @@ static enum outcome take_all(const struct prepared *p, uint64_t key, uint64_t no
     return REFUSED;
 }
 
-static void set_number(struct exchange *x, struct str name, double v)
+static struct str set_number(struct exchange *x, struct str name, double v)
 {
-    char *text = plugin_alloc(x, NUMBER_LEN);
+    char *room = plugin_alloc(x, NUMBER_LEN);
+    struct str value = room ? number_text(room, v) : STR_NONE;
 
-    plugin_resp_header_set(x, name, text ? str_n(text, (size_t)number_text(text, v)) : STR_NONE);
+    plugin_resp_header_set(x, name, value);
+    return value;
 }
 
 /*
@@ -220,6 +230,7 @@ static void set_headers(struct exchange *x, const struct prepared *p, const stru
                         unsigned stop, uint64_t now_us)
 {
     uint64_t elapsed, seconds, reset;
+    struct str text, least_text = STR_NONE;
     double least = 0;
     unsigned tightest = 0;
 
@@ -229,18 +240,19 @@ static void set_headers(struct exchange *x, const struct prepared *p, const stru
 
         if (left < 0)
             left = 0;
+        plugin_resp_header_set(x, periods[l->period].limit_header, l->text);
+        text = set_number(x, periods[l->period].remaining_header, left);
         if (i == 0 || left <= least) { /* limits go from short to long */
             least = left;
+            least_text = text;
             tightest = i;
         }
-        plugin_resp_header_set(x, periods[l->period].limit_header, str_of(l->text));
-        set_number(x, periods[l->period].remaining_header, left);
     }
     seconds = periods[p->limits[tightest].period].seconds;
     elapsed = now_us / 1000000 - usage[tightest].window.start_s;
     reset = seconds > elapsed ? seconds - elapsed : 1; /* day 31 of a nominal month of 30 */
-    plugin_resp_header_set(x, STR("RateLimit-Limit"), str_of(p->limits[tightest].text));
-    set_number(x, STR("RateLimit-Remaining"), least);
+    plugin_resp_header_set(x, STR("RateLimit-Limit"), p->limits[tightest].text);
+    plugin_resp_header_set(x, STR("RateLimit-Remaining"), least_text);
     set_number(x, STR("RateLimit-Reset"), (double)reset);
     if (stop < p->n)
         set_number(x, STR("Retry-After"), (double)reset);

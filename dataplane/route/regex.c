@@ -193,6 +193,11 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
 }
 
+static bool is_one_of(char c, struct str set)
+{
+    return str_find(set, c) < set.len;
+}
+
 struct str regex_literal_prefix(struct str pattern, char *out)
 {
     size_t n = 0, i = 0;
@@ -209,10 +214,10 @@ struct str regex_literal_prefix(struct str pattern, char *out)
                 break;
             c = pattern.p[i + 1];
             width = 2;
-        } else if (memchr(".[](){}*+?^$|#", c, 14) || (unsigned char)c <= ' ') {
+        } else if (is_one_of(c, STR(".[](){}*+?^$|#")) || (unsigned char)c <= ' ') {
             break;
         }
-        if (i + width < pattern.len && memchr("*?{", pattern.p[i + width], 3))
+        if (i + width < pattern.len && is_one_of(pattern.p[i + width], STR("*?{")))
             break; /* perhaps it is not there at all */
         out[n++] = c;
         i += width;

@@ -460,7 +460,7 @@ int cache_load(struct cache *c, struct cache_state *out, struct records **record
     *records_out = NULL;
     if (rc < 0)
         put_aside(c->snapshot, &e);
-    if (rc <= 0)
+    if (!p)
         return 0;
     r = records_new();
     if (parse_snapshot(c->snapshot, p, len, out, r, &e) != 0) {

@@ -48,7 +48,7 @@ struct sync {
 
     /* the sync thread's */
     struct link *link;
-    bool welcomed;
+    bool welcomed, told_why; /* told_why: last_error says more than how the link ended */
     unsigned attempts;
     unsigned beat_ms; /* agreed on with the control plane */
     uint64_t redial_us, status_us, leave_us, save_us; /* mono; 0: none */
@@ -504,6 +504,8 @@ static void on_welcome(struct sync *s, const Weir__Welcome *w)
     if (check_welcome(s, w, &e) != 0) {
         LOG_LIMITED(LOG_ERROR, "sync_control_plane_refused", "url=%s error=\"%s\"",
                     s->urls[s->url], err_text(&e));
+        note_error(s, err_text(&e)); /* it may have hung up first */
+        s->told_why = true;
         s->attempts = 10;
         link_close(s->link, "%s", err_text(&e));
         return;
@@ -569,7 +571,9 @@ static void on_closed(struct sync *s)
     bool was_good = s->welcomed;
 
     note_contact(s, false);
-    note_error(s, link_reason(s->link));
+    if (!s->told_why)
+        note_error(s, link_reason(s->link));
+    s->told_why = false;
     LOG_LIMITED(was_good ? LOG_WARN : LOG_NOTICE, "sync_disconnected", "url=%s reason=\"%s\"",
                 s->urls[s->url], link_reason(s->link));
     link_free(&s->link);

@@ -146,6 +146,7 @@ static void idle_unlink(struct uconn *u)
 {
     if (!u->prev)
         return;
+    WEIR_ASSERT(u->origin);
     *u->prev = u->next;
     if (u->next)
         u->next->prev = u->prev;

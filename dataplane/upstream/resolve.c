@@ -2,8 +2,9 @@
  * resolve.c - names to addresses; see upstream.h.
  *
  * Every worker keeps what it knows in a table of its own. What is missing or old is asked of
- * one thread, which calls getaddrinfo (so /etc/hosts and nsswitch.conf count) and mails the
- * answer back. An old answer goes on being used while a new one is fetched, for up to an
+ * a few threads, which call getaddrinfo (so /etc/hosts and nsswitch.conf count) and mail the
+ * answer back. No two threads ask for one name, so a name that nobody answers for holds up
+ * itself alone. An old answer goes on being used while a new one is fetched, for up to an
  * hour when nobody answers.
  */
 #include <arpa/inet.h>
@@ -19,6 +20,7 @@
 #define ABSENT_US  3000000u
 #define STALE_US   3600000000u
 #define NAMES_MAX  10000u
+#define RESOLVER_THREADS 8
 
 struct name {
     struct name *next, *all_next;
@@ -41,15 +43,17 @@ struct name_job {
     char text[];
 };
 
+/* Owned by resolver_start's caller until resolver_stop, then by the last thread that is busy. */
 struct resolver {
-    pthread_t thread;
     pthread_mutex_t lock;
-    pthread_cond_t more;
+    pthread_cond_t more, left;
     struct name_job *jobs, **jobs_end;
+    struct name_job *busy[RESOLVER_THREADS]; /* what each thread is asking for, or NULL */
+    unsigned threads, n_busy;
     bool stop;
 };
 
-/* ---- the thread ---- */
+/* ---- the threads ---- */
 
 static bool address_of(const struct addrinfo *ai, struct address *out)
 {
@@ -98,44 +102,141 @@ static void mail_back(struct name_job *job)
     worker_wake(w);
 }
 
+static bool is_busy(const struct resolver *r, const char *text)
+{
+    for (unsigned i = 0; i < RESOLVER_THREADS; i++)
+        if (r->busy[i] && strcmp(r->busy[i]->text, text) == 0)
+            return true;
+    return false;
+}
+
+static struct name_job *unlink_job(struct resolver *r, struct name_job **at)
+{
+    struct name_job *job = *at;
+
+    *at = job->next;
+    if (!job->next)
+        r->jobs_end = at;
+    return job;
+}
+
+/* The oldest job whose name no thread is asking for, or NULL. */
+static struct name_job *take_job(struct resolver *r)
+{
+    for (struct name_job **at = &r->jobs; *at; at = &(*at)->next)
+        if (!is_busy(r, (*at)->text))
+            return unlink_job(r, at);
+    return NULL;
+}
+
+/* The answer goes to every worker that has asked meanwhile. */
+static void answer(struct resolver *r, struct name_job *job)
+{
+    for (struct name_job **at = &r->jobs; *at;) {
+        struct name_job *same;
+
+        if (strcmp((*at)->text, job->text) != 0) {
+            at = &(*at)->next;
+            continue;
+        }
+        same = unlink_job(r, at);
+        same->v = xcalloc(ADDRESSES_MAX, sizeof(*same->v));
+        memcpy(same->v, job->v, job->n * sizeof(*job->v));
+        same->n = job->n;
+        mail_back(same);
+    }
+    mail_back(job);
+}
+
+static void job_free(struct name_job *job)
+{
+    free(job->v);
+    free(job);
+}
+
+static void resolver_free(struct resolver *r)
+{
+    struct name_job *job;
+
+    while ((job = r->jobs)) {
+        r->jobs = job->next;
+        job_free(job);
+    }
+    pthread_mutex_destroy(&r->lock);
+    pthread_cond_destroy(&r->more);
+    pthread_cond_destroy(&r->left);
+    free(r);
+}
+
+/* With the lock held: asks for one name without it. */
+static void work_on(struct resolver *r, struct name_job *job)
+{
+    unsigned slot = 0;
+
+    while (r->busy[slot])
+        slot++;
+    r->busy[slot] = job;
+    r->n_busy++;
+    pthread_mutex_unlock(&r->lock);
+    ask(job);
+    pthread_mutex_lock(&r->lock);
+    r->busy[slot] = NULL;
+    r->n_busy--;
+    if (r->stop) /* the workers may be gone */
+        job_free(job);
+    else
+        answer(r, job);
+}
+
 static void *work(void *arg)
 {
     struct resolver *r = arg;
+    struct name_job *job;
+    bool last;
 
     pthread_mutex_lock(&r->lock);
-    for (;;) {
-        struct name_job *job;
-
-        while (!r->jobs && !r->stop)
+    while (!r->stop) {
+        job = take_job(r);
+        if (job)
+            work_on(r, job);
+        else
             pthread_cond_wait(&r->more, &r->lock);
-        if (r->stop)
-            break;
-        job = r->jobs;
-        r->jobs = job->next;
-        if (!r->jobs)
-            r->jobs_end = &r->jobs;
-        pthread_mutex_unlock(&r->lock);
-        ask(job);
-        mail_back(job);
-        pthread_mutex_lock(&r->lock);
     }
+    last = --r->threads == 0;
+    pthread_cond_signal(&r->left);
     pthread_mutex_unlock(&r->lock);
+    if (last)
+        resolver_free(r);
     return NULL;
+}
+
+static int add_thread(struct resolver *r)
+{
+    pthread_t thread;
+    int rc = pthread_create(&thread, NULL, work, r);
+
+    if (rc == 0) {
+        pthread_detach(thread); /* one may be waiting for an answer that never comes */
+        r->threads++;
+    }
+    return rc;
 }
 
 int resolver_start(struct resolver **out, struct err *e)
 {
     struct resolver *r = xcalloc(1, sizeof(*r));
-    int rc;
+    int rc = 0;
 
     r->jobs_end = &r->jobs;
     pthread_mutex_init(&r->lock, NULL);
     pthread_cond_init(&r->more, NULL);
-    rc = pthread_create(&r->thread, NULL, work, r);
+    pthread_cond_init(&r->left, NULL);
+    pthread_mutex_lock(&r->lock);
+    while (rc == 0 && r->threads < RESOLVER_THREADS)
+        rc = add_thread(r);
+    pthread_mutex_unlock(&r->lock);
     if (rc != 0) {
-        pthread_mutex_destroy(&r->lock);
-        pthread_cond_destroy(&r->more);
-        free(r);
+        resolver_stop(&r);
         return err_set(e, ERR_IO, "resolver thread: %s", strerror(rc));
     }
     *out = r;
@@ -145,23 +246,21 @@ int resolver_start(struct resolver **out, struct err *e)
 void resolver_stop(struct resolver **r_)
 {
     struct resolver *r = *r_;
-    struct name_job *job;
+    bool last;
 
     *r_ = NULL;
     if (!r)
         return;
     pthread_mutex_lock(&r->lock);
     r->stop = true;
-    pthread_cond_signal(&r->more);
+    r->threads++; /* this one: so that r stays as long as it is looked at */
+    pthread_cond_broadcast(&r->more);
+    while (r->threads - 1 > r->n_busy)
+        pthread_cond_wait(&r->left, &r->lock);
+    last = --r->threads == 0;
     pthread_mutex_unlock(&r->lock);
-    pthread_join(r->thread, NULL);
-    while ((job = r->jobs)) {
-        r->jobs = job->next;
-        free(job);
-    }
-    pthread_mutex_destroy(&r->lock);
-    pthread_cond_destroy(&r->more);
-    free(r);
+    if (last)
+        resolver_free(r);
 }
 
 /* ---- a worker's table ---- */

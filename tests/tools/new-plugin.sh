@@ -141,4 +141,5 @@ else
     printf 'PLUGIN(%s)\n' "$sym" >>$def
 fi
 echo "made $header $contract $behaviour $test and a line in $def"
-echo "next: the table of fields in $contract, then $behaviour; see dataplane/plugins/README.md"
+echo "next: the table of fields in $contract, then $behaviour, then: make docs check-unit"
+echo "see dataplane/plugins/README.md"

@@ -108,7 +108,7 @@ static bool holds(const json_t *got, const json_t *want)
         return got && !json_is_null(got);
     if (!json_is_object(want))
         return json_equal(got, want);
-    json_object_foreach((json_t *)(uintptr_t)want, key,
+    json_object_foreach(json_unconst(want), key,
                         value) if (!holds(json_object_get(got, key), value)) return false;
     return true;
 }
@@ -425,7 +425,7 @@ static char *read_file(const char *name)
 /* A body with a certificate of its own, and what else is given ("'snis':['a.test']"). */
 static char *certificate_body(const json_t *pair, const char *more)
 {
-    json_t *body = json_copy((json_t *)(uintptr_t)pair), *extra;
+    json_t *body = json_copy(json_unconst(pair)), *extra;
     struct sbuf text = {0};
     char *out;
 

@@ -89,6 +89,33 @@ static void numbers(void **state)
     }
 }
 
+static void numbers_written(void **state)
+{
+    static const struct {
+        uint64_t v;
+        const char *decimal, *hex;
+    } cases[] = {
+        {0, "0", "0000000000000000"},
+        {9, "9", "0000000000000009"},
+        {10, "10", "000000000000000a"},
+        {99, "99", "0000000000000063"},
+        {100, "100", "0000000000000064"},
+        {1005, "1005", "00000000000003ed"},
+        {65535, "65535", "000000000000ffff"},
+        {0x0123456789abcdefu, "81985529216486895", "0123456789abcdef"},
+        {UINT64_MAX, "18446744073709551615", "ffffffffffffffff"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char room[20], hex[16], *end = room + sizeof(room), *at = str_u64(cases[i].v, end);
+
+        assert_true(str_eq(str_n(at, (size_t)(end - at)), str_of(cases[i].decimal)));
+        str_hex16(cases[i].v, hex);
+        assert_memory_equal(hex, cases[i].hex, sizeof(hex));
+    }
+}
+
 static void pieces(void **state)
 {
     struct str rest = STR("a,,b,"), piece;
@@ -200,6 +227,7 @@ int main(void)
         cmocka_unit_test(arena_blocks_do_not_overlap),
         cmocka_unit_test(arena_refuses_absurd_sizes),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(numbers_written),
         cmocka_unit_test(pieces),
         cmocka_unit_test(secrets_compare_whole),
         cmocka_unit_test(errors_gain_their_path),

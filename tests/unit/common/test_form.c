@@ -12,8 +12,8 @@ static size_t read_args(const json_t *list, struct form_arg *args)
     assert_true(json_array_size(list) <= ARGS_MAX);
     json_array_foreach(list, i, pair)
     {
-        args[i].name = str_of(json_string_value(json_array_get(pair, 0)));
-        args[i].value = str_of(json_string_value(json_array_get(pair, 1)));
+        args[i].name = json_str(json_array_get(pair, 0));
+        args[i].value = json_str(json_array_get(pair, 1));
     }
     return json_array_size(list);
 }

@@ -29,7 +29,7 @@ static struct uuid id_of(const json_t *doc)
 {
     struct uuid id;
 
-    assert_true(uuid_parse(str_of(json_string_value(json_object_get(doc, "id"))), &id));
+    assert_true(uuid_parse(json_str(json_object_get(doc, "id")), &id));
     return id;
 }
 

@@ -10,10 +10,10 @@ static void test_vectors(void **state)
     (void)state;
     json_array_foreach(cases, i, c)
     {
-        struct str target = str_of(json_string_value(json_array_get(c, 0)));
+        struct str target = json_str(json_array_get(c, 0));
         struct str path = str_n(target.p, str_find(target, '?'));
-        struct str matched = str_of(json_string_value(json_array_get(c, 1)));
-        struct str sent = str_of(json_string_value(json_array_get(c, 2)));
+        struct str matched = json_str(json_array_get(c, 1));
+        struct str sent = json_str(json_array_get(c, 2));
         char buf[256], out[768];
         struct str got = path_normalize(path, buf), escaped = path_escape(got, out);
 
@@ -25,6 +25,11 @@ static void test_vectors(void **state)
     }
     json_decref(cases);
 }
+
+static const struct str unplain[] = {
+    STR(""), STR("*"), STR("a/b"), STR("/a//b"), STR("/./a"), STR("/a/.."), STR("/%41"), STR("/a b"),
+    STR("/\xc3\xa9"), STR("/a?b"), STR("/a#b"), STR("/\0"),
+};
 
 /* path, normal form, climbs */
 static const struct {
@@ -69,11 +74,18 @@ static void test_paths(void **state)
             fail_msg("%s: got " STR_FMT, paths[i].path, STR_ARG(got));
         assert_int_equal(path_climbs(path), paths[i].climbs);
         assert_int_equal(path_is_normal(path), str_eq(path, got));
+        if (path_is_plain(path))
+            assert_true(str_eq(path, got) && path_is_escaped(path) && !path_climbs(path) &&
+                        path_bad_escape(path) == path.len);
         again = path_normalize(got, other);
         assert_true(str_eq(again, got));
         memcpy(in_place, path.p, path.len);
         assert_true(str_eq(path_normalize(str_n(in_place, path.len), in_place), got));
     }
+    assert_true(path_is_plain(STR("/")) && path_is_plain(STR("/a/b.c/d-e_~!$&'()*+,;=:@/")));
+    for (size_t i = 0; i < ARRAY_LEN(unplain); i++)
+        if (path_is_plain(unplain[i]))
+            fail_msg("%zu: " STR_FMT, i, STR_ARG(unplain[i]));
     assert_int_equal(path_bad_escape(STR("/a%2Fb")), 6);
     assert_int_equal(path_bad_escape(STR("/a%2")), 2);
     assert_int_equal(path_bad_escape(STR("/a%2Fb%g0")), 6);

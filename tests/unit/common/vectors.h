@@ -31,7 +31,7 @@ static inline json_t *vectors_load(const char *file)
 static inline const struct entity *vectors_entity(const json_t *c)
 {
     const struct entity *ent =
-        entity_by_name(str_of(json_string_value(json_object_get(c, "entity"))));
+        entity_by_name(json_str(json_object_get(c, "entity")));
 
     assert_non_null(ent);
     return ent;
@@ -67,7 +67,7 @@ static inline bool vectors_same(const json_t *want, const json_t *got)
     if (json_is_object(want) && json_is_object(got)) {
         if (json_object_size(want) != json_object_size(got))
             return false;
-        json_object_foreach((json_t *)(uintptr_t)want, name, value)
+        json_object_foreach(json_unconst(want), name, value)
         {
             if (!vectors_same(value, json_object_get(got, name)))
                 return false;

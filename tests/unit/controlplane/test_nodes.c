@@ -51,6 +51,33 @@ static void a_time_to_compile_outlives_reports_without_one(void **state)
     clock_fake(0, 0);
 }
 
+static bool shows_error(struct nodes *n)
+{
+    json_t *row = nodes_get(n, &id);
+    bool shown = !json_is_null(json_object_get(row, "last_error"));
+
+    json_decref(row);
+    return shown;
+}
+
+/* The same version can hold something else: a late word on what it held is no success. */
+static void a_refusal_stays_until_something_else_is_active(void **state)
+{
+    static const struct state_hash other = {{8}};
+    const struct node_error e = {.reason = STR("no such plugin"), .version = 9};
+    struct nodes *n = one_node();
+
+    (void)state;
+    nodes_applied(n, &id, 1, 9, &hash, 1);
+    nodes_failed(n, &id, 1, &e);
+    nodes_applied(n, &id, 1, 9, &hash, 0);
+    assert_true(shows_error(n));
+    nodes_applied(n, &id, 1, 9, &other, 1);
+    assert_false(shows_error(n));
+    nodes_free(&n);
+    clock_fake(0, 0);
+}
+
 static void a_reason_is_shown_up_to_its_first_bad_byte(void **state)
 {
     static const struct {
@@ -74,12 +101,7 @@ static void a_reason_is_shown_up_to_its_first_bad_byte(void **state)
     nodes_applied(n, &id, 1, 8, &hash, 1); /* older than what was refused */
     assert_int_equal(number(n, "applied_version"), 8);
     nodes_applied(n, &id, 1, 9, &hash, 1);
-    {
-        json_t *row = nodes_get(n, &id);
-
-        assert_true(json_is_null(json_object_get(row, "last_error")));
-        json_decref(row);
-    }
+    assert_false(shows_error(n));
     nodes_free(&n);
     clock_fake(0, 0);
 }
@@ -106,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_time_to_compile_outlives_reports_without_one),
+        cmocka_unit_test(a_refusal_stays_until_something_else_is_active),
         cmocka_unit_test(a_reason_is_shown_up_to_its_first_bad_byte),
         cmocka_unit_test(a_clock_that_jumps_loses_no_connected_node),
     };

@@ -305,6 +305,7 @@ static struct c_consumer *loop_consumer(struct loop *l, const char *username, co
     struct c_consumer *out = arena_zalloc(&c->arena, sizeof(*out));
 
     out->def.id = loop_uuid(0x300 + (unsigned)c->n_consumers);
+    uuid_format(&out->def.id, out->id_text);
     out->def.username = str_of(username);
     out->def.custom_id = str_of(custom_id);
     c->consumers[c->n_consumers++] = out;
@@ -318,6 +319,7 @@ static struct c_credential *loop_key(struct loop *l, const struct c_consumer *co
     struct c_credential *out = arena_zalloc(&c->arena, sizeof(*out));
 
     out->def.id = loop_uuid(0x400 + (unsigned)c->n_credentials);
+    uuid_format(&out->def.id, out->id_text);
     out->def.consumer = consumer ? consumer->def.id : loop_uuid(0x999);
     out->def.key = str_of(key);
     c->credentials[c->n_credentials++] = out;

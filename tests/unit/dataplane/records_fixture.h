@@ -13,8 +13,6 @@
 #include "dataplane/config/config.h"
 #include "proto/record.h"
 
-#define FIX_UNUSED __attribute__((unused))
-
 /* Ends the test program with what is wrong: fixtures do not fail. */
 #define FIX_CHECK(cond, ...)                                \
     do {                                                    \
@@ -26,7 +24,22 @@
         }                                                   \
     } while (0)
 
-static FIX_UNUSED struct uuid fix_id(unsigned space, unsigned n)
+/* The compiler of a test program, for its group's setup and teardown. */
+static WEIR_UNUSED struct compiler *compiler;
+
+static WEIR_UNUSED int fix_setup(void **state WEIR_UNUSED)
+{
+    compiler = compiler_new();
+    return 0;
+}
+
+static WEIR_UNUSED int fix_teardown(void **state WEIR_UNUSED)
+{
+    compiler_free(&compiler);
+    return mem_bytes() == 0 ? 0 : -1; /* every shared node went back */
+}
+
+static WEIR_UNUSED struct uuid fix_id(unsigned space, unsigned n)
 {
     struct uuid id = {{0}};
 
@@ -38,7 +51,7 @@ static FIX_UNUSED struct uuid fix_id(unsigned space, unsigned n)
     return id;
 }
 
-static FIX_UNUSED const char *fix_text(struct uuid id)
+static WEIR_UNUSED const char *fix_text(struct uuid id)
 {
     static char text[8][UUID_TEXT_LEN + 1];
     static unsigned next;
@@ -49,7 +62,7 @@ static FIX_UNUSED const char *fix_text(struct uuid id)
 }
 
 /* doc is taken, as it is: for what cannot be written by the Admin API, and for benches. */
-static FIX_UNUSED void fix_put_raw(struct sbuf *out, const char *entity, struct uuid id,
+static WEIR_UNUSED void fix_put_raw(struct sbuf *out, const char *entity, struct uuid id,
                                    json_t *doc)
 {
     const struct entity *ent = entity_by_name(str_of(entity));
@@ -64,7 +77,7 @@ static FIX_UNUSED void fix_put_raw(struct sbuf *out, const char *entity, struct 
 }
 
 /* doc is taken. It is validated and completed as an Admin API body would be. */
-static FIX_UNUSED void fix_put(struct sbuf *out, const char *entity, struct uuid id, json_t *doc)
+static WEIR_UNUSED void fix_put(struct sbuf *out, const char *entity, struct uuid id, json_t *doc)
 {
     const struct entity *ent = entity_by_name(str_of(entity));
     struct violations v = {0};
@@ -78,9 +91,9 @@ static FIX_UNUSED void fix_put(struct sbuf *out, const char *entity, struct uuid
     json_decref(doc);
 }
 
-static FIX_UNUSED void fix_putf(struct sbuf *out, const char *entity, struct uuid id,
+static WEIR_UNUSED void fix_putf(struct sbuf *out, const char *entity, struct uuid id,
                                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-static FIX_UNUSED void fix_putf(struct sbuf *out, const char *entity, struct uuid id,
+static WEIR_UNUSED void fix_putf(struct sbuf *out, const char *entity, struct uuid id,
                                 const char *fmt, ...)
 {
     char *text = NULL;
@@ -99,7 +112,7 @@ static FIX_UNUSED void fix_putf(struct sbuf *out, const char *entity, struct uui
     free(text);
 }
 
-static FIX_UNUSED void fix_delete(struct sbuf *out, const char *entity, struct uuid id)
+static WEIR_UNUSED void fix_delete(struct sbuf *out, const char *entity, struct uuid id)
 {
     record_append(out, &(struct record){.op = REC_DELETE,
                                         .type = entity_by_name(str_of(entity))->type,
@@ -116,7 +129,7 @@ struct fix_request {
 };
 
 /* target may have a query; host may have a port, and may be NULL. */
-static FIX_UNUSED void fix_request(struct fix_request *r, const char *method, const char *target,
+static WEIR_UNUSED void fix_request(struct fix_request *r, const char *method, const char *target,
                                    const char *host)
 {
     static const char *const words[] = {
@@ -147,7 +160,7 @@ static FIX_UNUSED void fix_request(struct fix_request *r, const char *method, co
     r->q = (struct route_query){.req = &r->head, .port = 80, .sni = STR("")};
 }
 
-static FIX_UNUSED void fix_header(struct fix_request *r, const char *name, const char *value)
+static WEIR_UNUSED void fix_header(struct fix_request *r, const char *name, const char *value)
 {
     FIX_CHECK(r->head.headers.n < ARRAY_LEN(r->headers), "many headers");
     r->headers[r->head.headers.n++] = (struct header){str_of(name), str_trim(str_of(value)), 0};

@@ -27,6 +27,53 @@ static void every_known_name_is_found_in_any_case(void **state)
     assert_int_equal(header_id_of(STR("X-Unknown")), HDR_OTHER);
 }
 
+/* The parser takes a name that is found for a token, so nothing else may be found. */
+static void no_other_byte_is_a_known_name(void **state)
+{
+    (void)state;
+    for (unsigned id = HDR_OTHER + 1; id < HDR_COUNT; id++) {
+        struct str name = header_id_name(id);
+        char other[64];
+
+        memcpy(other, name.p, name.len);
+        for (size_t i = 0; i < name.len; i++) {
+            for (unsigned c = 0; c < 256; c++) {
+                other[i] = (char)c;
+                assert_int_equal(header_id_of(str_n(other, name.len)) == id, str_ieq(str_n(other, name.len), name));
+            }
+            other[i] = name.p[i];
+        }
+    }
+}
+
+/* Lengths that are 16 apart share a mark, and so do those that are equal. */
+static void names_that_look_alike_stay_apart(void **state)
+{
+    struct headers hs = {0};
+    struct arena a;
+    struct str first = STR("none");
+
+    (void)state;
+    arena_init(&a, 0, 0);
+    assert_true(headers_set(&hs, &a, STR("X-Abc"), STR("1")));
+    assert_null(headers_find(&hs, STR("X-Abd")));
+    assert_null(headers_find(&hs, STR("X-Abc-0123456789abcde")));
+    assert_int_equal(headers_all(&hs, STR("X-Abd"), &first), 0);
+    assert_true(headers_set(&hs, &a, STR("X-Abd"), STR("2")));
+    assert_true(headers_add(&hs, &a, STR("x-abd"), STR("3")));
+    assert_true(headers_set(&hs, &a, STR("X-Abc"), STR("4")));
+    assert_int_equal(headers_all(&hs, STR("X-ABD"), &first), 2);
+    assert_true(str_eq(first, STR("2")));
+    assert_true(str_eq(headers_find(&hs, STR("x-abc"))->value, STR("4")));
+    assert_null(headers_find_id(&hs, HDR_VIA));
+    assert_true(headers_set_id(&hs, &a, HDR_VIA, STR("5")) && headers_set_id(&hs, &a, HDR_VIA, STR("6")));
+    assert_int_equal(headers_all(&hs, STR("via"), &first), 1);
+    assert_true(str_eq(first, STR("6")));
+    headers_remove_id(&hs, HDR_VIA);
+    assert_null(headers_find(&hs, STR("Via")));
+    arena_fini(&a);
+}
+
 static void set_replaces_all_and_keeps_the_place(void **state)
 {
     struct headers hs = {0};
@@ -76,6 +123,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_known_name_is_found_in_any_case),
+        cmocka_unit_test(no_other_byte_is_a_known_name),
+        cmocka_unit_test(names_that_look_alike_stay_apart),
         cmocka_unit_test(set_replaces_all_and_keeps_the_place),
         cmocka_unit_test(growing_keeps_all_and_the_cap_is_an_error),
     };

@@ -203,7 +203,7 @@ static void test_registry(void **state)
                     plugin_list[n]->contract->priority < plugin_list[n - 1]->contract->priority);
     }
     assert_null(plugin_contracts[n]);
-    assert_null(plugin_ops_by_name(STR("teapot")));
+    assert_null(plugin_ops_by_name(STR("no-such-plugin")));
     assert_int_equal(plugin_node_id().len, UUID_TEXT_LEN);
 }
 

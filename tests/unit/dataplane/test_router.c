@@ -15,7 +15,6 @@
 
 #define VECTORS "tests/unit/dataplane/data/routing.json"
 
-static struct compiler *compiler;
 static uint64_t version;
 
 static struct config *build(bool full, const struct sbuf *records)
@@ -183,7 +182,7 @@ static void test_recorded(void **state)
         {
             struct uuid id;
 
-            assert_true(uuid_parse(str_of(json_string_value(json_object_get(route, "id"))), &id));
+            assert_true(uuid_parse(json_str(json_object_get(route, "id")), &id));
             fix_put(&records, "routes", id, json_deep_copy(route));
         }
         c = build_take(true, &records);
@@ -655,20 +654,6 @@ static void test_differential(void **state)
         config_release(compiler, &old[i]);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    compiler = compiler_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    compiler_free(&compiler);
-    return mem_bytes() == 0 ? 0 : -1; /* every shared node went back */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,5 +670,5 @@ int main(void)
         cmocka_unit_test(test_differential),
     };
 
-    return cmocka_run_group_tests_name("dataplane/router", tests, setup, teardown);
+    return cmocka_run_group_tests_name("dataplane/router", tests, fix_setup, fix_teardown);
 }
