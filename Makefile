@@ -130,7 +130,7 @@ check-unit: $(UNIT) ## the C unit tests
 	$(Q)$(SAN_ENV) tests/tools/run-unit.sh $(sort $(UNIT))
 
 check-blackbox: all ## the real programs over real sockets; K=WORD chooses tests
-	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q -p no:cacheprovider tests/blackbox $(if $(K),-k '$(K)')
+	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q --tb=short --no-header -p no:cacheprovider tests/blackbox $(if $(K),-k '$(K)')
 
 check: check-unit check-blackbox ## both, in this flavour
 

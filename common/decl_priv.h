@@ -79,6 +79,11 @@ json_t *node_json(const struct node *n, const struct field *field, enum decl_typ
 json_t *node_member_json(const struct node_pair *pair, const struct field *fields,
                          const struct record_checks *checks, enum decl_typing typing);
 
+/* ---- files of older versions (decl_paths.c) ---- */
+
+/* The paths of a route of version 1.1 or 2.1 as version 3.0 writes them: ~ before a regex. */
+void decl_migrate_paths(json_t *route);
+
 /* ---- texts by what they mean (decl_index.c) ---- */
 
 struct decl_slot {

@@ -12,10 +12,7 @@
 #include "common/decl_priv.h"
 #include "common/schema_priv.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-
-#include "common/uri.h"
 
 #define NO_PARENT SIZE_MAX
 
@@ -329,61 +326,6 @@ static void take_members(struct reader *r, struct item *it)
     take_subrecords(r, it);
 }
 
-/* ---- settle: versions 1.1 and 2.1 told a regex from a prefix by its letters ---- */
-
-static bool is_unreserved(int c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("-._~", c));
-}
-
-static json_t *migrated_path(const char *path)
-{
-    struct sbuf b = {0};
-    const char *p = path;
-    json_t *out;
-
-    while (is_unreserved(*p) || *p == '/' || *p == '%')
-        p++;
-    if (path[0] == '~')
-        return json_string(path);
-    if (*p == '\0') {
-        struct str normal = path_normalize(str_of(path), sbuf_reserve(&b, strlen(path)));
-        out = json_stringn(normal.p, normal.len);
-        sbuf_free(&b);
-        return out ? out : json_string(path); /* no UTF-8: the field's check says so */
-    }
-    sbuf_addc(&b, '~');
-    for (p = path; *p; p++) {
-        char digits[3] = {0}, *end;
-        long c;
-
-        if (*p == '%' && p[1] && p[2])
-            memcpy(digits, p + 1, 2);
-        c = strtol(digits, &end, 16);
-        if (end != digits + 2 || !is_unreserved((int)c)) {
-            sbuf_addc(&b, *p);
-            continue;
-        }
-        sbuf_addf(&b, c == '-' || c == '.' ? "\\%c" : "%c", (int)c);
-        p += 2;
-    }
-    out = json_string(b.p);
-    sbuf_free(&b);
-    return out;
-}
-
-static void migrate_paths(const struct reader *r, struct item *it)
-{
-    json_t *paths = json_object_get(it->doc, "paths"), *path;
-    size_t i;
-
-    if (!r->old_paths || it->ent != &entity_routes)
-        return;
-    json_array_foreach(paths, i, path) if (json_is_string(path))
-        json_array_set_new(paths, i, migrated_path(json_string_value(path)));
-}
-
 /* ---- walk: lists of entities ---- */
 
 static size_t add_item(struct reader *r, const struct item *it)
@@ -656,7 +598,8 @@ static void make_document(struct reader *r, struct item *it)
     take_members(r, it);
     if (json_is_object(defaults))
         json_object_update_missing(it->doc, json_unconst(defaults));
-    migrate_paths(r, it);
+    if (r->old_paths && it->ent == &entity_routes)
+        decl_migrate_paths(it->doc);
     if (it->id)
         json_object_set_new_nocheck(it->doc, "id", json_string_nocheck(it->id));
     settle_refs(r, it);

@@ -427,7 +427,7 @@ static size_t replay(struct cache *c, struct cache_state *state, struct records 
 
     if (rc < 0)
         LOG(LOG_WARN, "cache_journal_unreadable", "error=\"%s\"", err_text(&e));
-    if (rc == 1 && len >= JOURNAL_HEAD && has_magic(p, journal_magic) &&
+    if (p && len >= JOURNAL_HEAD && has_magic(p, journal_magic) &&
         memcmp(p + 16, c->base, SUM) == 0) {
         while (at < len && (used = replay_entry(p + at, len - at, state, r)) > 0)
             at += used;

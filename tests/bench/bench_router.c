@@ -69,7 +69,6 @@ static void ask(struct fix_request *r, enum shape shape, unsigned i)
 
 static void bench(enum shape shape, unsigned n)
 {
-    struct compiler *compiler = compiler_new();
     struct config *config = NULL, *next;
     struct sbuf records = {0}, delta = {0};
     unsigned n_requests = n < 1000 ? n : 1000, misses = 0;
@@ -79,6 +78,7 @@ static void bench(enum shape shape, unsigned n)
     struct err e = {0};
     double match_ns, per_route;
 
+    fix_setup(NULL);
     for (unsigned i = 0; i < 100; i++)
         fix_put_raw(&records, "services", fix_id(2, i),
                     json_pack("{ss si ss sb}", "host", "upstream", "port", 80, "protocol", "http",
@@ -122,7 +122,7 @@ static void bench(enum shape shape, unsigned n)
            (double)config_stats(config).bytes / n, match_ns, (double)total / CHANGES / 1e3,
            (double)worst / 1e3);
     config_release(compiler, &config);
-    compiler_free(&compiler);
+    fix_teardown(NULL);
     arena_fini(&scratch);
     sbuf_free(&records);
     sbuf_free(&delta);

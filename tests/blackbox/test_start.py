@@ -210,6 +210,8 @@ def refused(port):
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:
+        return False  # it was waiting in the queue of the listener that closed just then
     return False
 
 

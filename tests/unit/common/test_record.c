@@ -327,7 +327,7 @@ static void test_proto_file(void **state)
     len = fread(file, 1, text.len + 1, f);
     fclose(f);
     if (len != text.len || memcmp(file, text.p, len) != 0)
-        fail_msg("proto/entities.proto differs from the tables: print it again");
+        fail_msg("proto/entities.proto differs from the tables: make docs");
     free(file);
     sbuf_free(&text);
 }
@@ -344,7 +344,7 @@ static void test_docs(void **state)
     sbuf_free(&text);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_route_struct),
@@ -354,14 +354,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_empty),
     };
 
-    /* test_record --print-proto > proto/entities.proto */
-    if (argc > 1 && strcmp(argv[1], "--print-proto") == 0) {
-        struct sbuf text = {0};
-
-        schema_print_proto(&text);
-        fputs(text.p, stdout);
-        sbuf_free(&text);
-        return 0;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 
 #include "common/uri.h"
 #include "dataplane/config/config.h"
+#include "dataplane/config/obj.h"
 #include "proto/record.h"
 
 /* Ends the test program with what is wrong: fixtures do not fail. */
