@@ -48,7 +48,7 @@ ROOMS := common proto controlplane admin-api cli dataplane
 LIBS_common := -ljansson -lyaml -lpcre2-8 -lcrypto -lm
 LIBS_proto  := -lnng -lprotobuf-c -lssl -lcrypto
 LIBS_cp     := $(LIBS_common) $(LIBS_proto) -lsqlite3 -lmicrohttpd
-LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_extra -levent_pthreads -lnghttp2 -lssl -lcrypto
+LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_extra -levent_pthreads -lssl -lcrypto
 LIBS_cli    := $(LIBS_common) -lssl -lcrypto -lcurl
 
 GEN := $(B)/gen/proto/control.pb-c.c
@@ -137,7 +137,6 @@ check: check-unit check-blackbox ## both, in this flavour
 # One place for what the sanitizers are told. halt_on_error makes a report a failure.
 SAN_ENV := $(if $(SAN),ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-	LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 \
 	TSAN_OPTIONS=halt_on_error=0:exitcode=66:suppressions=$(CURDIR)/tests/tsan.supp)
 
 asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -178,7 +177,6 @@ fuzz: ## every fuzz target for FUZZ_SECONDS
 	$(Q)$(MAKE) CC=clang B=build/fuzz SAN=fuzzer-no-link,address,undefined OPT=-O1 $(FUZZ)
 	$(Q)set -e; for f in $(FUZZ); do n=$${f##*/fuzz_}; mkdir -p build/fuzz/found/$$n; \
 		mkdir -p tests/fuzz/corpus/$$n; echo "  FUZZ $$n"; \
-		LSAN_OPTIONS=suppressions=tests/lsan.supp \
 		$$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
 		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n \
 		>build/fuzz/$$n.log 2>&1 || { tail -n 60 build/fuzz/$$n.log; exit 1; }; \

@@ -189,7 +189,7 @@ static void on_accept_error(struct evconnlistener *listener, void *arg)
 
 static int listen_on(struct status *s, const struct listen_addr *a, struct err *e)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = {0};
     socklen_t len = sizeof(name);
     struct evhttp_bound_socket *bound;
 

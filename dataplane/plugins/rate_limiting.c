@@ -148,7 +148,7 @@ static struct str identifier(struct exchange *x, const struct rate_limiting_conf
             found = id_of(&x->consumer->def.id);
             break;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case LIMIT_CREDENTIAL:
         if (x->credential)
             found = id_of(&x->credential->def.id);

@@ -1,7 +1,7 @@
 /*
  * upstream.h - the way to a target: names, the pool of kept connections, dialling.
  *
- * One worker's; nothing is shared but the resolver's thread.
+ * One worker's; nothing is shared but the resolver.
  */
 #ifndef DATAPLANE_UPSTREAM_UPSTREAM_H
 #define DATAPLANE_UPSTREAM_UPSTREAM_H
