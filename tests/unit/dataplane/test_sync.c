@@ -21,7 +21,7 @@
 #include "dataplane/sync/sync.h"
 #include "proto/link.h"
 
-#define LONG_MS 5000u
+#define LONG_MS 60000u
 
 /* ---- a configuration as both sides see it ---- */
 

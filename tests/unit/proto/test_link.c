@@ -85,10 +85,15 @@ static const struct link_limits quick = {.heartbeat_ms = 100,
                                          .frame_max = FRAME_MAX_TO_CP,
                                          .max_links = 200};
 static const struct link_limits patient = {.heartbeat_ms = 5000,
-                                           .first_frame_ms = 5000,
-                                           .send_ms = 5000,
+                                           .first_frame_ms = 20000,
+                                           .send_ms = 20000,
                                            .frame_max = FRAME_MAX_TO_DP,
                                            .max_links = 200};
+static const struct link_limits narrow = {.heartbeat_ms = 5000,
+                                          .first_frame_ms = 20000,
+                                          .send_ms = 20000,
+                                          .frame_max = FRAME_MAX_TO_CP,
+                                          .max_links = 200};
 
 static struct link *watched; /* NULL once it has been closed */
 static char watched_reason[256];
@@ -171,7 +176,7 @@ static struct link *dial(struct link_hub *hub, const char *url, struct tls_ident
 
     if (link_dial(hub, url, id, &l, &e) != 0)
         fail_msg("%s", err_text(&e));
-    assert_true(await(hub, LINK_OPEN, 5000, &ev));
+    assert_true(await(hub, LINK_OPEN, 30000, &ev));
     assert_ptr_equal(ev.link, l);
     return l;
 }
@@ -184,12 +189,12 @@ static struct link *exchange(struct link_hub *server, struct link_hub *client, s
     struct link *theirs;
 
     send_status(l, n);
-    assert_true(await(server, LINK_FRAME, 5000, &ev));
+    assert_true(await(server, LINK_FRAME, 30000, &ev));
     assert_int_equal(ev.frame->status->active, n);
     frame_free(&ev.frame);
     theirs = ev.link;
     send_status(theirs, n + 1);
-    assert_true(await(client, LINK_FRAME, 5000, &ev));
+    assert_true(await(client, LINK_FRAME, 30000, &ev));
     assert_int_equal(ev.frame->status->active, n + 1);
     frame_free(&ev.frame);
     return theirs;
@@ -261,7 +266,7 @@ static void foreign_certificate_gets_nothing(void **state)
     }
     assert_int_equal(ev.kind, LINK_CLOSED); /* and no frame before it */
     link_free(&ev.link);
-    assert_true(await(server, LINK_CLOSED, 5000, &ev));
+    assert_true(await(server, LINK_CLOSED, 30000, &ev));
     link_free(&ev.link);
     frame_buf_unref(&b);
     link_hub_free(&client);
@@ -321,20 +326,20 @@ static void oversize_frames_close(void **state)
     l = dial(client, listen_tls(server), dp_id);
     /* the patient hub takes large ones */
     assert_int_equal(link_send(l, b), 0);
-    assert_true(await(server, LINK_FRAME, 5000, &ev));
+    assert_true(await(server, LINK_FRAME, 30000, &ev));
     assert_int_equal(ev.frame->chunk->records.len, FRAME_MAX_TO_DP - 100);
     frame_free(&ev.frame);
     link_hub_free(&client);
     link_hub_free(&server);
 
-    server = link_hub_new(&quick);
+    server = link_hub_new(&narrow);
     client = link_hub_new(&patient);
     l = dial(client, listen_tls(server), dp_id);
     assert_int_equal(link_send(l, b), 0);
-    assert_true(await(server, LINK_CLOSED, 5000, &ev));
+    assert_true(await(server, LINK_CLOSED, 30000, &ev));
     assert_string_equal(link_reason(ev.link), "a frame of 1048484 bytes, expected 1 to 65536");
     link_free(&ev.link);
-    assert_true(await(client, LINK_CLOSED, 5000, &ev));
+    assert_true(await(client, LINK_CLOSED, 30000, &ev));
     link_free(&ev.link);
     frame_buf_unref(&b);
     link_hub_free(&client);
@@ -514,7 +519,7 @@ static void too_many_are_turned_away(void **state)
     exchange(server, client, first, 1);
     exchange(server, client, dial(client, url, dp_id), 1);
     assert_int_equal(link_dial(client, url, dp_id, &third, &e), 0);
-    assert_true(await(client, LINK_CLOSED, 5000, &ev));
+    assert_true(await(client, LINK_CLOSED, 30000, &ev));
     assert_ptr_equal(ev.link, third);
     link_free(&ev.link);
     exchange(server, client, first, 3);
