@@ -10,6 +10,7 @@ the folder of the programs (default: build).
 """
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -27,17 +28,22 @@ PATIENCE = 60 if SANITIZED else 20  # seconds a condition may take to come true
 REPORT = re.compile(r"(ERROR|WARNING): (Address|Thread|Leak|UndefinedBehavior)Sanitizer|runtime error:|^panic at ", re.M)
 
 
+# Below the range that the system gives to outgoing connections: what is free now stays free.
+PORTS = itertools.cycle(range(10000, 18000))
+for _ in range(os.getpid() * 61 % 8000):  # two runs side by side begin apart
+    next(PORTS)
+
+
 def free_ports(n):
-    """n ports that nobody uses now: held together, so that they differ."""
-    socks = [socket.socket() for _ in range(n)]
-    try:
-        for s in socks:
+    """n ports that nobody uses now, and that no other call gives out soon."""
+    found = []
+    while len(found) < n:
+        port = next(PORTS)
+        with socket.socket() as s, contextlib.suppress(OSError):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in socks]
-    finally:
-        for s in socks:
-            s.close()
+            s.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def wait_until(condition, what, patience=None):
