@@ -21,30 +21,17 @@ static bool broken(struct xio *io, unsigned status)
 
 bool body_decode(struct xio *io)
 {
-    struct conn *c = io->c;
     uint64_t max = io->w->set->client_max_body_bytes;
-    uint32_t raw;
-    size_t used, made;
+    uint32_t before = io->decoded, at = io->c->at;
 
     if (io->body_bad)
         return false;
-    if (io->body_done || !c->rbuf || (raw = c->rbuf->len - c->at) == 0)
+    if (io->body_done)
         return true;
-    if (io->x.req.chunked) {
-        enum chunk_result r = chunk_decode(&io->chunks, c->rbuf->data + c->at, raw,
-                                           c->rbuf->data + io->decoded, &used, &made);
-        if (r == CHUNK_BAD)
-            return broken(io, 400);
-        io->body_done = r == CHUNK_DONE;
-    } else {
-        used = made = size_min(raw, io->body_left);
-        io->body_left -= used;
-        io->body_done = io->body_left == 0;
-    }
-    io->continued = true; /* the client has not waited */
-    c->at += (uint32_t)used;
-    io->decoded += (uint32_t)made;
-    io->body_bytes += made;
+    if (!io->c->codec->take_body(io))
+        return broken(io, 400);
+    io->continued |= io->c->at != at; /* the client has not waited */
+    io->body_bytes += io->decoded - before;
     if (max && io->body_bytes > max)
         return broken(io, 413);
     return true;
@@ -92,8 +79,11 @@ static bool grow(struct xio *io, size_t limit)
 void body_drop(struct xio *io)
 {
     struct conn *c = io->c;
-    uint32_t raw = c->rbuf->len - c->at;
+    uint32_t raw;
 
+    if (!c->rbuf)
+        return;
+    raw = c->rbuf->len - c->at;
     memmove(c->rbuf->data + io->body, c->rbuf->data + c->at, raw);
     io->body_dropped |= io->decoded != io->body;
     io->sent = io->decoded = c->at = io->body;
@@ -105,7 +95,7 @@ bool body_room(struct xio *io)
     struct conn *c = io->c;
     size_t keep;
 
-    if (c->rbuf->len < c->rbuf->cap)
+    if (!c->rbuf || c->rbuf->len < c->rbuf->cap)
         return true;
     if (io->body_done || io->body_bad)
         return false; /* the next request waits for its turn */

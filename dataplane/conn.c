@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/codec/http2.h"
 #include "dataplane/listener.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/tls/tls.h"
@@ -28,13 +29,15 @@ void conn_want_read(struct conn *c, bool want)
 {
     if (want != c->reading) {
         c->reading = want;
-        if (want)
+        if (c->io.fd < 0)
+            ; /* its connection knows */
+        else if (want)
             event_add(&c->ev_read, NULL);
         else
             event_del(&c->ev_read);
     }
-    /* what TLS has read ahead makes no socket readable */
-    if (want && c->io.ssl && !c->handshaking && c->io.ops->pending(&c->io))
+    /* what TLS or HTTP/2 holds already makes no socket readable */
+    if (want && c->io.holds && !c->handshaking && c->io.ops->pending(&c->io))
         event_active(&c->ev_read, EV_READ, 0);
 }
 
@@ -43,6 +46,8 @@ void conn_want_write(struct conn *c, bool want)
     if (want == c->writing)
         return;
     c->writing = want;
+    if (c->io.fd < 0)
+        return;
     if (want)
         event_add(&c->ev_write, NULL);
     else
@@ -76,7 +81,7 @@ ssize_t conn_read(struct conn *c)
     }
     if (n == 0)
         c->eof = true;
-    if (!c->xio)
+    if (c->rbuf->len == 0 && !c->xio)
         buf_give(&c->w->bufs, &c->rbuf);
     return n;
 }
@@ -129,11 +134,11 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (c->next)
         c->next->prev = c->prev;
     c->w->n_conns--;
-    metric_add(M_CONNECTIONS, -1);
+    if (!c->stream)
+        metric_add(M_CONNECTIONS, -1);
     c->next = c->w->dead_conns;
     c->w->dead_conns = c;
-    if (io)
-        exchange_client_gone(io);
+    c->ops->closed(c);
 }
 
 void conns_reap(struct worker *w)
@@ -160,13 +165,10 @@ void conns_drain(struct worker *w)
 
     for (c = w->conns; c; c = next) {
         next = c->next;
-        if (c->xio || c->lingering)
-            continue;
-        /* what has arrived already is served: its sender cannot know that nobody looked at it */
-        if (!c->handshaking && conn_read(c) > 0)
-            exchange_run(exchange_begin(c));
-        else
+        if (c->handshaking)
             conn_kill(c, CLOSE_DRAIN);
+        else
+            c->ops->drain(c);
     }
 }
 
@@ -190,6 +192,10 @@ struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
 
     if (c->dead)
         return NULL;
+    if (c->stream) { /* its one exchange is over */
+        conn_kill(c, CLOSE_DONE);
+        return NULL;
+    }
     if (!keep_alive || c->w->draining || (c->eof && !more)) {
         if (!c->eof && (unread || more))
             linger(c);
@@ -211,7 +217,88 @@ struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
     return NULL;
 }
 
+/* ---- HTTP/1, and one stream of HTTP/2 ---- */
+
+/* The first bytes of a plain connection may be the preface of HTTP/2 (RFC 9113 section 3.3). */
+static bool may_be_http2(const struct conn *c)
+{
+    return c->requests == 0 && !c->stream && !c->io.ssl && c->rbuf->data[0] == 'P' &&
+           memcmp(c->rbuf->data, HTTP2_PREFACE, size_min(c->rbuf->len, HTTP2_PREFACE_LEN)) == 0;
+}
+
+static void http_readable(struct conn *c)
+{
+    ssize_t n = conn_read(c);
+
+    if (n == IO_AGAIN)
+        return;
+    if (n == IO_ERROR || (n == 0 && !c->xio)) {
+        conn_kill(c, c->xio ? CLOSE_CLIENT_ABORT : CLOSE_CLIENT);
+        return;
+    }
+    if (n == 0)
+        conn_want_read(c, false);
+    if (!c->xio && unlikely(may_be_http2(c))) {
+        if (c->rbuf->len >= HTTP2_PREFACE_LEN)
+            http2_accept(c);
+        else
+            conn_wait(c, WAIT_HEAD, c->w->set->client_header_timeout_us);
+        return;
+    }
+    exchange_run(c->xio ? c->xio : exchange_begin(c));
+    if (!c->dead && c->reading)
+        conn_want_read(c, true);
+}
+
+static void http_writable(struct conn *c)
+{
+    if (c->xio)
+        exchange_run(c->xio);
+}
+
+static void http_timeout(struct conn *c)
+{
+    if (c->xio)
+        exchange_client_timeout(c->xio);
+    else
+        conn_kill(c, c->wait == WAIT_IDLE ? CLOSE_IDLE : c->wait == WAIT_LINGER ? CLOSE_DONE : CLOSE_TIMEOUT);
+}
+
+static void http_drain(struct conn *c)
+{
+    if (c->xio || c->lingering)
+        return;
+    /* what has arrived already is served: its sender cannot know that nobody looked at it */
+    if (conn_read(c) > 0)
+        exchange_run(exchange_begin(c));
+    else
+        conn_kill(c, CLOSE_DRAIN);
+}
+
+static void http_closed(struct conn *c)
+{
+    if (c->xio)
+        exchange_client_gone(c->xio);
+}
+
+static const struct conn_ops http_ops = {
+    .readable = http_readable,
+    .writable = http_writable,
+    .timeout = http_timeout,
+    .drain = http_drain,
+    .closed = http_closed,
+};
+
 /* ---- callbacks ---- */
+
+static bool agreed_on_http2(const struct conn *c)
+{
+    const unsigned char *name;
+    unsigned len;
+
+    SSL_get0_alpn_selected(c->io.ssl, &name, &len);
+    return len == 2 && memcmp(name, "h2", 2) == 0;
+}
 
 static void handshake(struct conn *c)
 {
@@ -222,7 +309,10 @@ static void handshake(struct conn *c)
         c->handshaking = false;
         conn_want_write(c, false);
         conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
-        conn_want_read(c, true);
+        if (agreed_on_http2(c))
+            http2_accept(c);
+        if (!c->dead)
+            conn_want_read(c, true);
         break;
     case IO_AGAIN: conn_want_write(c, false); break;
     case IO_AGAIN_WRITE: conn_want_write(c, true); break;
@@ -230,62 +320,56 @@ static void handshake(struct conn *c)
     }
 }
 
-static void on_read(evutil_socket_t fd, short what, void *arg)
+void conn_readable(struct conn *c)
 {
-    struct conn *c = arg;
-    ssize_t n;
-
-    (void)fd;
-    (void)what;
     if (unlikely(c->dead))
         return;
-    if (unlikely(c->handshaking)) {
+    if (unlikely(c->handshaking))
         handshake(c);
-        return;
-    }
-    if (unlikely(c->lingering)) {
+    else if (unlikely(c->lingering))
         linger_on(c);
-        return;
-    }
-    if (unlikely(!c->reading))
-        return; /* made active for bytes that TLS holds, and stopped since */
-    n = conn_read(c);
-    if (n == IO_AGAIN)
-        return;
-    if (n == IO_ERROR || (n == 0 && !c->xio)) {
-        conn_kill(c, c->xio ? CLOSE_CLIENT_ABORT : CLOSE_CLIENT);
-        return;
-    }
-    if (n == 0)
-        conn_want_read(c, false);
-    exchange_run(c->xio ? c->xio : exchange_begin(c));
-    if (!c->dead && c->reading)
-        conn_want_read(c, true);
+    else if (likely(c->reading)) /* it may be made active for held bytes, and stop since */
+        c->ops->readable(c);
 }
 
-static void on_write(evutil_socket_t fd, short what, void *arg)
+void conn_writable(struct conn *c)
 {
-    struct conn *c = arg;
-
-    (void)fd;
-    (void)what;
     if (c->dead)
         return;
     conn_want_write(c, false);
     if (c->handshaking)
         handshake(c);
-    else if (c->xio)
-        exchange_run(c->xio);
+    else
+        c->ops->writable(c);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    conn_readable(arg);
+}
+
+static void on_write(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    conn_writable(arg);
 }
 
 static void on_timer(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
 
-    if (c->xio)
-        exchange_client_timeout(c->xio);
-    else
-        conn_kill(c, c->wait == WAIT_IDLE ? CLOSE_IDLE : c->wait == WAIT_LINGER ? CLOSE_DONE : CLOSE_TIMEOUT);
+    c->ops->timeout(c);
+}
+
+bool conn_offers_h2(const SSL *ssl)
+{
+    const struct conn *c = SSL_get_ex_data(ssl, tls_ex_index());
+
+    (void)c;
+    return false;
 }
 
 /* ---- the beginning ---- */
@@ -330,10 +414,8 @@ static void note_local(struct conn *c, const struct listener *l)
         note_address(&addr.sa, c->local_ip, mapped, &port);
 }
 
-void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
+static struct conn *conn_new(struct worker *w, int fd)
 {
-    static _Atomic uint64_t numbers;
-    struct worker *w = l->w;
     struct conn *c = w->spare_conns;
 
     if (c) {
@@ -344,12 +426,10 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
     }
     memset(c, 0, sizeof(*c));
     c->w = w;
+    c->ops = &http_ops;
+    c->codec = &down_http1;
     c->io = (struct io){.ops = &io_plain, .fd = fd};
     c->timer.fn = on_timer;
-    c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
-    note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
-    c->peer_trusted = dp_trusts(w->set, c->peer_addr);
-    note_local(c, l);
     event_assign(&c->ev_read, w->base, fd, EV_READ | EV_PERSIST, on_read, c);
     event_assign(&c->ev_write, w->base, fd, EV_WRITE | EV_PERSIST, on_write, c);
     c->prev = &w->conns;
@@ -358,17 +438,51 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
         c->next->prev = &c->next;
     w->conns = c;
     w->n_conns++;
+    return c;
+}
+
+struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops)
+{
+    struct conn *c = conn_new(parent->w, -1);
+
+    c->codec = &down_http2;
+    c->io = (struct io){.ops = ops, .fd = -1, .ssl = parent->io.ssl, .holds = true};
+    c->stream = stream;
+    c->listener = parent->listener;
+    c->number = parent->number;
+    c->requests = parent->requests++;
+    c->peer_port = parent->peer_port;
+    c->local_port = parent->local_port;
+    memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
+    memcpy(c->local_ip, parent->local_ip, sizeof(c->local_ip));
+    memcpy(c->peer_addr, parent->peer_addr, sizeof(c->peer_addr));
+    c->peer_trusted = parent->peer_trusted;
+    c->reading = true;
+    return c;
+}
+
+void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
+{
+    static _Atomic uint64_t numbers;
+    struct worker *w = l->w;
+    struct conn *c = conn_new(w, fd);
+
+    c->listener = l;
+    c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
+    note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
+    c->peer_trusted = dp_trusts(w->set, c->peer_addr);
+    note_local(c, l);
     metric_add(M_CONNECTIONS_TOTAL, 1);
     metric_add(M_CONNECTIONS, 1);
     if (l->tls) {
-        c->io.ops = &io_tls;
-        c->io.ssl = tls_accept(l->tls, fd, w);
-        c->handshaking = true;
+        c->io.ssl = tls_accept(l->tls, fd, c);
         if (!c->io.ssl) {
-            c->io.ops = &io_plain;
             conn_kill(c, CLOSE_HANDSHAKE);
             return;
         }
+        c->io.ops = &io_tls;
+        c->io.holds = true;
+        c->handshaking = true;
     }
     conn_wait(c, l->tls ? WAIT_HANDSHAKE : WAIT_IDLE, l->tls ? HANDSHAKE_US : w->set->client_idle_timeout_us);
     conn_want_read(c, true);

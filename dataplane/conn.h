@@ -1,10 +1,13 @@
 /*
- * conn.h - a client's connection. While it is idle it holds no buffer and no exchange; its
- * read event stays registered for its whole life, except while reading really has to stop.
+ * conn.h - a client as an exchange sees it: an HTTP/1 connection, or one stream of an HTTP/2
+ * connection (which itself is one, too, but has no exchange). While a connection is idle it
+ * holds no buffer and no exchange; its read event stays registered for its whole life, except
+ * while reading really has to stop.
  */
 #ifndef DATAPLANE_CONN_H
 #define DATAPLANE_CONN_H
 
+#include "dataplane/codec/codec.h"
 #include "dataplane/io.h"
 #include "dataplane/worker.h"
 
@@ -17,6 +20,8 @@
     X(CLOSE_TIMEOUT, "client_timeout")                                                             \
     X(CLOSE_HANDSHAKE, "tls_handshake")                                                            \
     X(CLOSE_UPSTREAM_CUT, "upstream_cut")     /* a response that could not be completed */         \
+    X(CLOSE_PROTOCOL, "protocol_error")       /* nothing can be answered any more */               \
+    X(CLOSE_LIMIT, "limit")                   /* of connections, or of what one may do */          \
     X(CLOSE_DRAIN, "drain")
 
 enum close_reason {
@@ -30,28 +35,48 @@ enum conn_wait {
     WAIT_NAME, /* of its exchange's upstream */
 };
 
+/* Who takes the events of a connection, once its handshake is over. */
+struct conn_ops {
+    void (*readable)(struct conn *c);
+    void (*writable)(struct conn *c);
+    void (*timeout)(struct conn *c);
+    void (*drain)(struct conn *c);  /* takes nothing new; ends when what is under way has ended */
+    void (*closed)(struct conn *c); /* by conn_kill, for whatever reason */
+};
+
+struct http2;
+struct http2_stream;
+
 struct conn {
     struct worker *w;
     struct conn *next, **prev; /* all of the worker's; next alone on the dead and spare lists */
-    struct io io;
+    const struct conn_ops *ops;
+    const struct down_codec *codec;
+    struct io io;              /* fd -1: a stream, whose events come from its connection */
     struct event ev_read, ev_write;
     struct timer timer;
     struct buf *rbuf;          /* bytes read; NULL while idle */
     uint32_t at;               /* in rbuf: what is not parsed yet */
     struct xio *xio;           /* NULL while idle */
+    struct http2 *h2;          /* of an HTTP/2 connection */
+    struct http2_stream *stream; /* of one of its streams */
+    const struct listener *listener;
     uint64_t number;
     uint32_t requests;
     uint16_t peer_port, local_port;
     char peer_ip[46], local_ip[46];
     unsigned char peer_addr[16];
     uint8_t wait;              /* enum conn_wait: what the timer means */
-    bool reading, writing;     /* events that are registered */
+    bool reading, writing;     /* events that are registered; of a stream: wanted */
     bool peer_trusted, handshaking, eof, dead, lingering;
     uint32_t lingered;         /* bytes thrown away */
 };
 
 /* A new connection on fd, which it owns. */
 void conn_open(struct listener *l, int fd, const struct sockaddr *peer);
+
+/* A stream of parent, an exchange's client like any other. io has no fd. */
+struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops);
 
 /* Closes at once; the memory goes at the quiet point. Ends its exchange. */
 void conn_kill(struct conn *c, enum close_reason why);
@@ -78,6 +103,13 @@ void conn_want_write(struct conn *c, bool want);
  * there or no room, IO_ERROR.
  */
 ssize_t conn_read(struct conn *c);
+
+/* What an event does. A stream's connection calls them when its stream's turn has come. */
+void conn_readable(struct conn *c);
+void conn_writable(struct conn *c);
+
+/* The listener of this server connection offers HTTP/2. */
+bool conn_offers_h2(const SSL *ssl);
 
 void conns_reap(struct worker *w);
 /* Connections without a request are closed, the others after their answer. */

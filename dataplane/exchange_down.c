@@ -13,7 +13,7 @@ int down_flush(struct xio *io)
 {
     struct conn *c = io->c;
     size_t n;
-    int rc = outq_write(&io->down, &c->io, &n);
+    int rc = c->codec->flush(io, &n);
 
     io->x.bytes_out += n;
     if (rc == 0)
@@ -26,39 +26,6 @@ int down_flush(struct xio *io)
         conn_wait(c, WAIT_WRITE, io->w->set->client_write_timeout_us);
     conn_want_write(c, true);
     return 0;
-}
-
-/* The next piece of the response's body. 1: there is one, 0: more has to come, -1: it is cut. */
-static int take_piece(struct xio *io, struct str *piece)
-{
-    struct uconn *u = io->u;
-    char *at = u->buf->data + u->at;
-    size_t raw = u->buf->len - u->at, used = raw, made = raw;
-
-    *piece = STR("");
-    switch (io->resp_framing) {
-    case RESP_LENGTH:
-        used = made = size_min(raw, io->resp_left);
-        io->resp_left -= used;
-        io->resp_done = io->resp_left == 0;
-        break;
-    case RESP_CHUNKED:
-        switch (chunk_decode(&io->resp_chunks, at, raw, at, &used, &made)) {
-        case CHUNK_DONE: io->resp_done = true; break;
-        case CHUNK_MORE: break;
-        case CHUNK_BAD: return -1;
-        }
-        break;
-    case RESP_CLOSE:
-        io->resp_done = u->eof && !u->broken;
-        break;
-    case RESP_NONE: WEIR_UNREACHABLE("response without framing");
-    }
-    u->at += (uint32_t)used;
-    *piece = str_n(at, made);
-    if (made || io->resp_done)
-        return 1;
-    return u->eof ? -1 : 0;
 }
 
 /* Queues a piece of body for the client. False: more than Content-Length promised. */
@@ -76,10 +43,9 @@ bool down_queue_piece(struct xio *io, struct str piece, bool last)
             return false;
     }
     if (piece.len)
-        outq_add_body(&io->down, io->down_chunk, piece, io->down_chunked);
+        io->c->codec->piece(io, piece);
     if (last) {
-        if (io->down_chunked)
-            outq_add(&io->down, "0\r\n\r\n", 5);
+        io->c->codec->end(io);
         io->down_ended = true;
     }
     return true;
@@ -93,7 +59,6 @@ static bool has_body_filter(const struct exchange *x)
 bool down_queue_head(struct xio *io)
 {
     struct exchange *x = &io->x;
-    size_t n;
 
     if (io->w->draining)
         io->keep_alive = false;
@@ -105,12 +70,8 @@ bool down_queue_head(struct xio *io)
         chain_body_filter(x, &x->answer, true); /* now: the head tells its length */
         io->filter_body = false;
     }
-    n = respond_head(io);
-    if (n == 0)
-        return false;
-    outq_add_fleeting(&io->down, io->w->scratch, n);
-    io->head_queued = true;
-    return true;
+    io->head_queued = io->c->codec->head(io);
+    return io->head_queued;
 }
 
 /* Empty again, and larger once a long body is under way; the head stays pinned. */
@@ -134,7 +95,7 @@ static enum step cut(struct xio *io)
     size_t n;
 
     /* what has come is the client's; then it has to see that more was to follow */
-    (void)outq_write(&io->down, &io->c->io, &n);
+    (void)io->c->codec->flush(io, &n);
     io->x.bytes_out += n;
     LOG_LIMITED(LOG_WARN, "upstream_cut", "request_id=%s target=" STR_FMT, io->x.request_id,
                 STR_ARG(io->x.target));
@@ -152,7 +113,7 @@ static bool fill_down(struct xio *io)
         return true;
     response_window(io);
     if (!io->resp_done) {
-        int rc = take_piece(io, &piece);
+        int rc = io->u->codec->take_piece(io, &piece);
         if (rc <= 0)
             return rc == 0;
     }

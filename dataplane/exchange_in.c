@@ -8,57 +8,7 @@
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
 
-#define SMALL_HEAD 1024u
-
 /* ---- HEAD ---- */
-
-/* "\n\r\n" or "\n\n" in what has come since the last look, so that a slow head is parsed once. */
-static bool head_may_be_complete(struct xio *io, struct str in)
-{
-    size_t from = io->scanned > 3 ? io->scanned - 3 : 0;
-    const char *p = in.p + from, *end = in.p + in.len;
-
-    io->scanned = in.len;
-    if (from == 0)
-        return true;
-    while ((p = memchr(p, '\n', (size_t)(end - p)))) {
-        p++;
-        if (p < end && (*p == '\n' || (*p == '\r' && p + 1 < end && p[1] == '\n')))
-            return true;
-    }
-    return false;
-}
-
-/* An incomplete head does not hold a big buffer while it waits. */
-static void shelve_head(struct conn *c)
-{
-    struct buf *small, *old = c->rbuf;
-
-    if (old->class == BUF_4K || old->len - c->at > SMALL_HEAD)
-        return;
-    small = buf_take(&c->w->bufs, BUF_4K);
-    small->len = old->len - c->at;
-    memcpy(small->data, old->data + c->at, small->len);
-    c->at = 0;
-    c->rbuf = small;
-    buf_give(&c->w->bufs, &old);
-}
-
-bool head_make_room(struct xio *io)
-{
-    struct conn *c = io->c;
-    struct buf *old = c->rbuf, *new;
-
-    if (old->class == BUF_64K || old->class == BUF_CLASSES)
-        return false;
-    new = buf_take(&io->w->bufs, old->class == BUF_4K ? BUF_32K : BUF_64K);
-    new->len = old->len - c->at;
-    memcpy(new->data, old->data + c->at, new->len);
-    c->at = 0;
-    c->rbuf = new;
-    buf_give(&io->w->bufs, &old);
-    return true;
-}
 
 /* False: no path, or not one that may be asked for. */
 static bool take_path(struct exchange *x)
@@ -80,7 +30,7 @@ static bool take_path(struct exchange *x)
     return !memchr(x->req.path.p, '\0', x->req.path.len);
 }
 
-static enum step bad_head(struct xio *io, unsigned status, const char *message)
+enum step exchange_head_bad(struct xio *io, unsigned status, const char *message)
 {
     static const char *const limits[] = {[0] = "client_max_uri_bytes", [1] = "client_max_header_bytes"};
 
@@ -95,7 +45,7 @@ static enum step bad_head(struct xio *io, unsigned status, const char *message)
     return step_fail(io, status, message);
 }
 
-static enum step head_complete(struct xio *io)
+enum step exchange_head_complete(struct xio *io)
 {
     struct exchange *x = &io->x;
     const struct dp_settings *set = io->w->set;
@@ -106,7 +56,7 @@ static enum step head_complete(struct xio *io)
     io->keep_alive = x->req.keep_alive && !io->w->draining &&
                      !(set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests);
     if (!take_path(x))
-        return bad_head(io, 400, "Bad request");
+        return exchange_head_bad(io, 400, "Bad request");
     forward_real_ip(x);
     x->pin = live_pin(io->w->current);
     if (!x->pin)
@@ -123,42 +73,7 @@ static enum step head_complete(struct xio *io)
 
 enum step in_HEAD(struct xio *io)
 {
-    struct conn *c = io->c;
-    const struct dp_settings *set = io->w->set;
-    const struct parse_limits limits = {
-        .head_bytes = set->client_max_header_bytes,
-        .uri_bytes = set->client_max_uri_bytes,
-        .fields = (unsigned)set->client_max_header_fields,
-    };
-    struct str in = str_n(c->rbuf->data + c->at, c->rbuf->len - c->at);
-    enum parse_result r = PARSE_MORE;
-    struct parse_error why;
-    size_t used = 0;
-
-    if (head_may_be_complete(io, in) || in.len >= limits.head_bytes ||
-        (in.len >= limits.uri_bytes && !memchr(in.p, '\n', limits.uri_bytes))) {
-        arena_reset(&io->x.arena);
-        r = http_parse_request(in, &limits, &io->x.arena, &io->x.req, &used, &why);
-        if (r != PARSE_MORE && !io->x.request_id[0])
-            worker_request_id(io->w, io->x.request_id);
-    }
-    switch (r) {
-    case PARSE_OK:
-        c->at += (uint32_t)used;
-        io->x.bytes_in = used;
-        return head_complete(io);
-    case PARSE_BAD: return bad_head(io, why.status, why.message);
-    case PARSE_MORE: break;
-    }
-    if (c->eof) {
-        conn_kill(c, CLOSE_CLIENT_ABORT);
-        return STEP_WAIT;
-    }
-    if (c->wait != WAIT_HEAD || !c->timer.due_us)
-        conn_wait(c, WAIT_HEAD, set->client_header_timeout_us);
-    shelve_head(c);
-    conn_want_read(c, true);
-    return STEP_WAIT;
+    return io->c->codec->take_head(io);
 }
 
 /* ---- REWRITE, ROUTE, ACCESS ---- */
@@ -173,18 +88,12 @@ bool body_ask(struct xio *io)
         return false;
     }
     if (!io->continued && !io->head_queued) { /* behind a final head it would be body */
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        const struct iovec v = {(void *)(uintptr_t)go_on, sizeof(go_on) - 1};
-
         io->continued = true;
-        /* the socket is empty now: it all fits, or the connection is broken */
-        if (c->io.ops->writev(&c->io, &v, 1) != (ssize_t)v.iov_len) {
-            conn_kill(c, CLOSE_CLIENT_ABORT);
+        if (!c->codec->go_on(io))
             return false;
-        }
     }
     conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
-    if (c->rbuf->len < c->rbuf->cap || body_room(io))
+    if (!c->rbuf || c->rbuf->len < c->rbuf->cap || body_room(io))
         conn_want_read(c, true);
     return true;
 }
@@ -341,7 +250,7 @@ enum step in_BUFFER(struct xio *io)
 bool exchange_room(struct xio *io)
 {
     if (io->state == XS_HEAD)
-        return head_make_room(io);
+        return http1_head_room(io);
     if (io->state == XS_TUNNEL)
         return io->c->rbuf->len < io->c->rbuf->cap;
     return body_room(io);

@@ -16,10 +16,12 @@ enum step step_fail(struct xio *io, unsigned status, const char *message);
 
 /* ---- exchange_in.c ---- */
 
+/* For codecs: x->req is filled, c->at stands behind the head; or it is not to be understood. */
+enum step exchange_head_complete(struct xio *io);
+enum step exchange_head_bad(struct xio *io, unsigned status, const char *message);
+
 /* Says 100 when the client waits for it, and reads on. False: the client is gone. */
 bool body_ask(struct xio *io);
-/* A larger buffer for an incomplete head. False: it is as large as heads may be. */
-bool head_make_room(struct xio *io);
 
 /* ---- exchange_up.c ---- */
 

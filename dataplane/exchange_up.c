@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/codec/http2.h"
 #include "dataplane/exchange_priv.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
@@ -98,10 +99,14 @@ enum step in_PICK(struct xio *io)
     sni = server_name(io);
     x->tries++;
     x->times.upstream_sent = worker_now(io->w);
-    io->u = io->no_pool ? NULL : pool_take(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
-    io->reused = io->u != NULL;
-    if (!io->u)
-        io->u = dial(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
+    if (x->match.service->http2) {
+        io->u = http2_open(io->w, addr, io->target->port, x->match.service->tls_ctx, sni, &io->reused);
+    } else {
+        io->u = io->no_pool ? NULL : pool_take(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
+        io->reused = io->u != NULL;
+        if (!io->u)
+            io->u = dial(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
+    }
     step_go(io, XS_SEND);
     if (!io->u)
         return up_failed_try(io, 502);
@@ -143,7 +148,7 @@ enum step up_failed_try(struct xio *io, unsigned status)
 {
     struct exchange *x = &io->x;
     bool reused = io->reused && status == 502;
-    bool again = (idempotent(x) || !io->up_sent_any) && !io->head_queued;
+    bool again = (idempotent(x) || !io->up_sent_any || (io->u && io->u->unprocessed)) && !io->head_queued;
 
     LOG_LIMITED(LOG_WARN, "upstream_failed", "request_id=%s target=" STR_FMT " try=%u status=%u reused=%d",
                 x->request_id, STR_ARG(x->target), x->tries, status, io->reused);
@@ -173,23 +178,13 @@ static bool queue_head(struct xio *io)
 {
     struct exchange *x = &io->x;
     int64_t length = x->req.content_length;
-    size_t n;
 
-    io->up_chunked = false;
     if (io->body_replaced)
         length = (int64_t)io->new_body.len;
-    else if (x->req.chunked && io->body_done)
-        length = (int64_t)(io->decoded - io->body);
     else if (x->req.chunked)
-        io->up_chunked = true;
-    if (x->req.chunked && io->body_dropped && !io->body_replaced)
-        io->up_chunked = true;
-    n = forward_head(io, length, io->up_chunked);
-    if (n == 0)
-        return false;
-    outq_add_fleeting(&io->up, io->w->scratch, n);
+        length = io->body_done && !io->body_dropped && !x->req.trailers.n ? (int64_t)(io->decoded - io->body) : -1;
     x->times.upstream_sent = worker_now(io->w);
-    return true;
+    return io->u->codec->head(io, length);
 }
 
 /* Puts what body is there behind the queue. False: the client broke its framing. */
@@ -201,12 +196,11 @@ static bool queue_body(struct xio *io)
         return false;
     piece = body_ready(io);
     if (piece.len) {
-        outq_add_body(&io->up, io->up_chunk, piece, io->up_chunked);
+        io->u->codec->piece(io, piece);
         body_sent(io, piece.len);
     }
     if (io->body_replaced || io->body_done) {
-        if (io->up_chunked)
-            outq_add(&io->up, "0\r\n\r\n", 5);
+        io->u->codec->end(io);
         io->up_ended = true;
     }
     return true;
@@ -227,7 +221,7 @@ enum pump up_pump(struct xio *io)
             timer_clear(&u->timer); /* it is the client that is slow */
             return body_ask(io) ? PUMP_OK : PUMP_GONE;
         }
-        rc = outq_write(&io->up, &u->io, &n);
+        rc = u->codec->flush(io, &n);
         if (n) {
             io->up_sent_any = u->connected = true;
             up_wait(io, s->write_timeout);
@@ -249,75 +243,29 @@ enum pump up_pump(struct xio *io)
     return PUMP_OK;
 }
 
-/* 103 and the like go on to a client that can take them; 100 was ours to give. */
-static void pass_interim(struct xio *io)
-{
-    struct exchange *x = &io->x;
-    struct sbuf text = {0};
-    struct str copy;
-
-    if (x->resp.status != 100 && x->req.version >= 11 && outq_empty(&io->down)) {
-        sbuf_addf(&text, "HTTP/1.1 %u %s\r\n", x->resp.status, status_text(x->resp.status));
-        HEADERS_EACH(h, &x->resp.headers)
-            if (h->id != HDR_CONNECTION && h->id != HDR_TRANSFER_ENCODING && h->id != HDR_CONTENT_LENGTH)
-                sbuf_addf(&text, STR_FMT ": " STR_FMT "\r\n", STR_ARG(h->name), STR_ARG(h->value));
-        sbuf_adds(&text, "\r\n");
-        copy = arena_str(&x->arena, sbuf_str(&text));
-        sbuf_free(&text);
-        if (copy.p)
-            outq_add(&io->down, copy.p, copy.len);
-    }
-}
-
+/* The response's head. Interim ones on the way go to the client; 100 was ours to give. */
 static enum parse_result take_response_head(struct xio *io)
 {
-    const struct parse_limits limits = {
-        .head_bytes = io->w->set->upstream_max_header_bytes, .fields = 256, .uri_bytes = 0};
     struct exchange *x = &io->x;
-    struct uconn *u = io->u;
-    struct parse_error why = {0};
-    enum parse_result r;
-    size_t used;
 
-    do {
-        struct str in = str_n(u->buf->data + u->at, u->buf->len - u->at);
+    for (;;) {
+        enum parse_result r = io->u->codec->take_head(io);
 
-        r = http_parse_response(in, &limits, &x->arena, x->req.method_id == M_HEAD, &x->resp, &used, &why);
-        if (r == PARSE_BAD)
-            LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", x->request_id,
-                        STR_ARG(x->target), why.message);
         if (r != PARSE_OK)
             return r;
-        u->at += (uint32_t)used;
-        if (x->resp.status < 200 && x->resp.status != 101)
-            pass_interim(io);
-    } while (x->resp.status < 200 && x->resp.status != 101);
-    if (x->resp.status == 101 && !x->req.upgrade_websocket)
-        return PARSE_BAD;
-    return PARSE_OK;
-}
-
-static void begin_response_body(struct xio *io)
-{
-    struct exchange *x = &io->x;
-    const struct resp_head *r = &x->resp;
-
-    x->upstream_status = r->status;
-    io->resp_at = io->u->at;
-    if (r->chunked) {
-        io->resp_framing = RESP_CHUNKED;
-    } else if (r->content_length >= 0) {
-        io->resp_framing = RESP_LENGTH;
-        io->resp_left = (uint64_t)r->content_length;
-        io->resp_done = r->content_length == 0;
-    } else {
-        io->resp_framing = RESP_CLOSE;
+        if (x->resp.status >= 200)
+            return PARSE_OK;
+        if (x->resp.status == 101)
+            return x->req.upgrade_websocket ? PARSE_OK : PARSE_BAD;
+        if (x->resp.status != 100)
+            io->c->codec->interim(io);
     }
 }
 
 enum step in_SEND(struct xio *io)
 {
     struct uconn *u = io->u;
+    bool some;
 
     if (!io->phase_open) { /* a new try */
         io->phase_open = true;
@@ -346,29 +294,19 @@ enum step in_SEND(struct xio *io)
             return up_failed_try(io, 502);
         break;
     }
-    if (u->buf && u->buf->len > u->at) {
-        if (!io->x.times.upstream_head)
-            io->x.times.upstream_head = worker_now(io->w);
-        switch (take_response_head(io)) {
-        case PARSE_OK: begin_response_body(io); return step_go(io, XS_RESPOND);
-        case PARSE_BAD: return step_fail(io, 502, NULL);
-        case PARSE_MORE: break;
-        }
-        if (u->eof)
-            return step_fail(io, 502, NULL);
-        if (u->buf->len == u->buf->cap) {
-            if (u->buf->class == BUF_64K)
-                return step_fail(io, 502, NULL);
-            struct buf *old = u->buf;
-            u->buf = buf_take(&io->w->bufs, BUF_64K);
-            u->buf->len = old->len - u->at;
-            memcpy(u->buf->data, old->data + u->at, u->buf->len);
-            u->at = 0;
-            buf_give(&io->w->bufs, &old);
-        }
-    } else if (u->eof) {
-        return up_failed_try(io, 502);
+    some = u->buf && u->buf->len > u->at;
+    switch (take_response_head(io)) {
+    case PARSE_OK:
+        io->x.upstream_status = io->x.resp.status;
+        io->x.times.upstream_head = worker_now(io->w);
+        io->resp_at = u->at;
+        u->codec->begin_body(io);
+        return step_go(io, XS_RESPOND);
+    case PARSE_BAD: return step_fail(io, 502, NULL);
+    case PARSE_MORE: break;
     }
+    if (u->eof) /* in the middle of a head, or before it */
+        return some ? step_fail(io, 502, NULL) : up_failed_try(io, 502);
     if (!outq_empty(&io->down)) { /* an interim head */
         int rc = down_flush(io);
 

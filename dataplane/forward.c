@@ -89,26 +89,35 @@ static bool has_port(struct str authority)
     return http_parse_authority(authority, &host, &port) && host.len < authority.len;
 }
 
-static void out_host(struct head_out *o, const struct xio *io)
+/* "host:port"; p NULL: the arena's cap. */
+static struct str with_port(struct arena *a, struct str host, uint16_t port)
 {
-    const struct exchange *x = &io->x;
+    char digits[20], *end = digits + sizeof(digits), *at = str_u64(port, end);
+    char *text = arena_alloc(a, host.len + 1 + (size_t)(end - at));
+
+    if (!text)
+        return STR_NONE;
+    memcpy(text, host.p, host.len);
+    text[host.len] = ':';
+    memcpy(text + host.len + 1, at, (size_t)(end - at));
+    return str_n(text, host.len + 1 + (size_t)(end - at));
+}
+
+struct str forward_authority(struct xio *io)
+{
+    struct exchange *x = &io->x;
     struct str host = io->upstream->def.host_header;
     uint16_t port = io->target->port;
-    bool whole = host.len && has_port(host);
 
-    if (x->match.route->def.preserve_host && x->req.authority.len) {
-        host = x->req.authority;
-        whole = true;
-    } else if (!host.len) {
+    if (x->match.route->def.preserve_host && x->req.authority.len)
+        return x->req.authority;
+    if (host.len && has_port(host))
+        return host;
+    if (!host.len)
         host = io->target->host;
-    }
-    if (whole || default_port(x->match.service, port)) {
-        out_line(o, STR("Host: "), host);
-    } else {
-        OUT_LITERAL(o, "Host: ");
-        out_str(o, host);
-        out_number_line(o, STR(":"), port);
-    }
+    if (default_port(x->match.service, port))
+        return host;
+    return with_port(&x->arena, host, port);
 }
 
 /* Fields that are ours to write, or that end here (RFC 9110 section 7.6.1). */
@@ -152,17 +161,32 @@ static void out_forwarded(struct head_out *o, struct exchange *x)
     if (value.len)
         out_line(o, STR("X-Forwarded-Prefix: "), value);
     out_appended(o, STR("Via: "), &x->req.headers, HDR_VIA,
-                 x->req.version == 10 ? STR("1 " VIA_TOKEN) : STR("1.1 " VIA_TOKEN));
+                 x->req.version == 10 ? STR("1 " VIA_TOKEN) :
+                 x->req.version == 20 ? STR("2 " VIA_TOKEN) : STR("1.1 " VIA_TOKEN));
+}
+
+void forward_fields(struct head_out *o, struct xio *io, int64_t content_length)
+{
+    struct exchange *x = &io->x;
+    const struct header *te = headers_find_id(&x->req.headers, HDR_TE);
+
+    out_forwarded(o, x);
+    if (io->w->set->request_id_upstream)
+        out_line(o, STR("X-Kong-Request-Id: "), str_n(x->request_id, 32));
+    if (te && http_list_has(te->value, STR("trailers")))
+        OUT_LITERAL(o, "TE: trailers\r\n");
+    out_fields(o, x);
+    if (content_length >= 0)
+        out_number_line(o, STR("Content-Length: "), (uint64_t)content_length);
 }
 
 size_t forward_head(struct xio *io, int64_t content_length, bool chunked)
 {
     struct exchange *x = &io->x;
     struct head_out o = {io->w->scratch, io->w->scratch + SCRATCH_BYTES, false};
-    const struct header *te = headers_find_id(&x->req.headers, HDR_TE);
-    struct str target = forward_target(x);
+    struct str target = forward_target(x), authority = forward_authority(io);
 
-    if (!target.p)
+    if (!target.p || !authority.p)
         return 0;
     out_str(&o, x->req.method);
     OUT_LITERAL(&o, " ");
@@ -172,22 +196,14 @@ size_t forward_head(struct xio *io, int64_t content_length, bool chunked)
         out_str(&o, x->req.query);
     }
     OUT_LITERAL(&o, " HTTP/1.1\r\n");
-    out_host(&o, io);
+    out_line(&o, STR("Host: "), authority);
     if (x->req.upgrade_websocket)
         OUT_LITERAL(&o, "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n");
     else
         OUT_LITERAL(&o, "Connection: keep-alive\r\n");
-    out_forwarded(&o, x);
-    if (io->w->set->request_id_upstream)
-        out_line(&o, STR("X-Kong-Request-Id: "), str_n(x->request_id, 32));
-    if (te && http_list_has(te->value, STR("trailers")))
-        OUT_LITERAL(&o, "TE: trailers\r\n");
-    out_fields(&o, x);
-    if (chunked) {
+    forward_fields(&o, io, content_length);
+    if (chunked)
         OUT_LITERAL(&o, "Transfer-Encoding: chunked\r\n");
-    } else if (content_length >= 0) {
-        out_number_line(&o, STR("Content-Length: "), (uint64_t)content_length);
-    }
     OUT_LITERAL(&o, "\r\n");
     return o.full ? 0 : (size_t)(o.p - io->w->scratch);
 }

@@ -35,7 +35,8 @@ struct io_ops {
 struct io {
     const struct io_ops *ops;
     int fd;
-    SSL *ssl; /* TLS only; owned */
+    SSL *ssl;   /* of TLS, owned; of a stream: its connection's */
+    bool holds; /* ops->pending may be true */
 };
 
 extern const struct io_ops io_plain, io_tls;

@@ -81,6 +81,35 @@ enum header_id header_id_of(struct str name)
     return HDR_OTHER;
 }
 
+bool header_may_trail(const struct header *h)
+{
+    static const bool never[HDR_COUNT] = {
+        [HDR_AUTHORIZATION] = true,   [HDR_CONNECTION] = true,       [HDR_CONTENT_LENGTH] = true,
+        [HDR_CONTENT_TYPE] = true,    [HDR_COOKIE] = true,           [HDR_DATE] = true,
+        [HDR_EXPECT] = true,          [HDR_HOST] = true,             [HDR_KEEP_ALIVE] = true,
+        [HDR_ORIGIN] = true,          [HDR_PROXY] = true,            [HDR_PROXY_CONNECTION] = true,
+        [HDR_TE] = true,              [HDR_TRAILER] = true,          [HDR_TRANSFER_ENCODING] = true,
+        [HDR_UPGRADE] = true,         [HDR_VARY] = true,             [HDR_VIA] = true,
+        [HDR_X_ANONYMOUS_CONSUMER] = true, [HDR_X_CONSUMER_CUSTOM_ID] = true, [HDR_X_CONSUMER_ID] = true,
+        [HDR_X_CONSUMER_USERNAME] = true, [HDR_X_CREDENTIAL_IDENTIFIER] = true, [HDR_X_FORWARDED_FOR] = true,
+        [HDR_X_FORWARDED_HOST] = true, [HDR_X_FORWARDED_PATH] = true, [HDR_X_FORWARDED_PORT] = true,
+        [HDR_X_FORWARDED_PREFIX] = true, [HDR_X_FORWARDED_PROTO] = true, [HDR_X_REAL_IP] = true,
+    };
+    static const struct str others[] = {
+        {"Age", 3}, {"Cache-Control", 13}, {"Content-Encoding", 16}, {"Content-Range", 13}, {"Expires", 7},
+        {"Location", 8}, {"Max-Forwards", 12}, {"Pragma", 6}, {"Proxy-Authenticate", 18},
+        {"Proxy-Authorization", 19}, {"Range", 5}, {"Retry-After", 11}, {"Set-Cookie", 10},
+        {"WWW-Authenticate", 16},
+    };
+
+    if (h->id != HDR_OTHER)
+        return !never[h->id];
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (str_ieq(h->name, others[i]))
+            return false;
+    return true;
+}
+
 struct str header_id_name(enum header_id id)
 {
     WEIR_ASSERT(id < HDR_COUNT);

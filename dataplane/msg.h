@@ -147,10 +147,12 @@ struct req_head {
     struct str host;        /* of authority: lower case, no port, no trailing dot stripped */
     uint16_t host_port;     /* of authority; 0: none */
     uint8_t version;        /* 10, 11, 20 */
-    bool keep_alive, chunked, expect_continue;
+    bool keep_alive, expect_continue;
+    bool chunked;           /* has a body of unknown length */
     bool upgrade_websocket; /* Connection: upgrade with Upgrade: websocket */
     int64_t content_length; /* -1: not given */
     struct headers headers;
+    struct headers trailers; /* once the body has ended */
 };
 
 struct resp_head {
@@ -160,6 +162,10 @@ struct resp_head {
     bool keep_alive, chunked;
     int64_t content_length; /* -1: not given */
     struct headers headers;
+    struct headers trailers; /* once the body has ended */
 };
+
+/* The field may stand in a trailer section: nothing of framing, routing, credentials (RFC 9110 section 6.5.1). */
+bool header_may_trail(const struct header *h);
 
 #endif

@@ -1,6 +1,8 @@
 /* outq.c - see outq.h. */
 #include "dataplane/outq.h"
 
+#include "dataplane/head_out.h"
+
 int outq_write(struct outq *q, struct io *io, size_t *written)
 {
     *written = 0;
@@ -36,6 +38,27 @@ void outq_add_body(struct outq *q, char room[CHUNK_ROOM], struct str piece, bool
     outq_add(q, room + at, CHUNK_ROOM - at);
     outq_add(q, piece.p, piece.len);
     outq_add(q, "\r\n", 2);
+}
+
+void outq_add_trailers(struct outq *q, const struct headers *trailers, struct arena *a)
+{
+    size_t room = 0;
+    struct head_out o;
+    char *text;
+
+    HEADERS_EACH(h, trailers)
+        room += h->name.len + h->value.len + 4;
+    text = arena_alloc(a, room + 5);
+    if (!text) {
+        outq_add(q, "0\r\n\r\n", 5);
+        return;
+    }
+    o = (struct head_out){text, text + room + 5, false};
+    OUT_LITERAL(&o, "0\r\n");
+    HEADERS_EACH(h, trailers)
+        out_header(&o, h);
+    OUT_LITERAL(&o, "\r\n");
+    outq_add(q, text, (size_t)(o.p - text));
 }
 
 bool outq_keep(struct outq *q, struct arena *a)

@@ -69,6 +69,10 @@ int outq_write(struct outq *q, struct io *io, size_t *written);
 #define CHUNK_ROOM 24
 void outq_add_body(struct outq *q, char room[CHUNK_ROOM], struct str piece, bool chunked);
 
+/* Ends a chunked body with these fields (RFC 9112 section 7.1.2). At the arena's cap, without. */
+struct headers;
+void outq_add_trailers(struct outq *q, const struct headers *trailers, struct arena *a);
+
 /* What is left of the fleeting piece moves to the arena. False at its cap. */
 bool outq_keep(struct outq *q, struct arena *a) WEIR_MUSTCHECK;
 

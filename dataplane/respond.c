@@ -286,6 +286,7 @@ static const bool ours[HDR_COUNT] = {
 };
 
 struct seen {
+    bool upgrade; /* in: Upgrade may stand in this head */
     bool date, server, via;
     struct str length;
 };
@@ -299,7 +300,7 @@ static void out_fields(struct head_out *o, struct exchange *x, struct seen *seen
         if (h->id == HDR_CONTENT_LENGTH)
             seen->length = h->value;
         if (ours[h->id]) {
-            if (h->id != HDR_UPGRADE || (!x->answered && x->resp.status != 101))
+            if (h->id != HDR_UPGRADE || !seen->upgrade)
                 continue;
         } else if (h->hop) {
             continue;
@@ -331,8 +332,8 @@ static void out_latencies(struct head_out *o, struct exchange *x, unsigned on)
         out_number_line(o, STR("X-Kong-Upstream-Status: "), x->upstream_status);
 }
 
-/* What follows the head, and how its end is told (RFC 9112 section 6.3). */
-static void out_framing(struct head_out *o, struct xio *io, struct str length)
+/* How long the body is, as far as it is known. io->down_length_known: Content-Length says it. */
+static void out_length(struct head_out *o, struct xio *io, struct str length)
 {
     struct exchange *x = &io->x;
     unsigned status = x->resp.status;
@@ -344,31 +345,72 @@ static void out_framing(struct head_out *o, struct xio *io, struct str length)
             out_number_line(o, STR("Content-Length: "), x->answer.len);
         io->down_left = x->answer.len;
         io->down_length_known = true;
-        return;
-    }
-    if (length.p && str_to_u64(length, &n)) {
+    } else if (length.p && str_to_u64(length, &n)) {
         if (status >= 200 && status != 204)
             out_line(o, STR("Content-Length: "), length);
         io->down_left = n;
         io->down_length_known = true;
-        return;
     }
-    if (io->head_only)
-        return;
-    if (x->req.version >= 11) {
-        io->down_chunked = true;
-        OUT_LITERAL(o, "Transfer-Encoding: chunked\r\n");
-    } else {
-        io->keep_alive = false;
+}
+
+/* Fields that are ours to add, whatever the protocol. */
+static void out_own(struct head_out *o, struct xio *io, const struct seen *seen)
+{
+    struct exchange *x = &io->x;
+    unsigned on = io->w->set->headers;
+
+    if (!seen->date)
+        out_line(o, STR("Date: "), worker_date(io->w));
+    if (!seen->server && on & HT_BIT(HT_SERVER))
+        OUT_LITERAL(o, "Server: " TOKEN "\r\n");
+    if (x->tries && on & HT_BIT(HT_VIA))
+        out_appended(o, STR("Via: "), &x->resp.headers, HDR_VIA,
+                     x->resp.version == 20 ? STR("2 " TOKEN) : STR("1.1 " TOKEN));
+    else if (seen->via)
+        HEADERS_EACH(h, &x->resp.headers)
+            if (h->id == HDR_VIA)
+                out_header(o, h);
+    out_latencies(o, x, on);
+    if (on & HT_BIT(HT_REQUEST_ID))
+        out_line(o, STR("X-Kong-Request-Id: "), str_n(x->request_id, 32));
+}
+
+void respond_fields(struct head_out *o, struct xio *io)
+{
+    struct seen seen = {.upgrade = false};
+
+    io->x.times.head_out = worker_now(io->w);
+    out_fields(o, &io->x, &seen);
+    out_length(o, io, seen.length);
+    out_own(o, io, &seen);
+}
+
+/* How the end of the body is told, and what becomes of the connection (RFC 9112 section 6.3). */
+static void out_framing(struct head_out *o, struct xio *io)
+{
+    struct exchange *x = &io->x;
+
+    if (!io->head_only && !io->down_length_known) {
+        if (x->req.version >= 11) {
+            io->down_chunked = true;
+            OUT_LITERAL(o, "Transfer-Encoding: chunked\r\n");
+        } else {
+            io->keep_alive = false;
+        }
     }
+    if (x->resp.status == 101 && !x->answered)
+        OUT_LITERAL(o, "Connection: upgrade\r\n");
+    else if (x->answered && headers_find_id(&x->resp.headers, HDR_UPGRADE))
+        out_str(o, io->keep_alive ? STR("Connection: Upgrade\r\n") : STR("Connection: close, Upgrade\r\n"));
+    else
+        out_str(o, io->keep_alive ? STR("Connection: keep-alive\r\n") : STR("Connection: close\r\n"));
 }
 
 size_t respond_head(struct xio *io)
 {
     struct exchange *x = &io->x;
     struct head_out o = {io->w->scratch, io->w->scratch + SCRATCH_BYTES, false};
-    unsigned on = io->w->set->headers;
-    struct seen seen = {0};
+    struct seen seen = {.upgrade = x->answered || x->resp.status == 101};
 
     x->times.head_out = worker_now(io->w);
     OUT_LITERAL(&o, "HTTP/1.1 ");
@@ -377,26 +419,9 @@ size_t respond_head(struct xio *io)
     out_str(&o, x->resp.reason.len ? x->resp.reason : str_of(status_text(x->resp.status)));
     OUT_LITERAL(&o, "\r\n");
     out_fields(&o, x, &seen);
-    out_framing(&o, io, seen.length);
-    if (x->resp.status == 101 && !x->answered)
-        OUT_LITERAL(&o, "Connection: upgrade\r\n");
-    else if (x->answered && headers_find_id(&x->resp.headers, HDR_UPGRADE))
-        out_str(&o, io->keep_alive ? STR("Connection: Upgrade\r\n") : STR("Connection: close, Upgrade\r\n"));
-    else
-        out_str(&o, io->keep_alive ? STR("Connection: keep-alive\r\n") : STR("Connection: close\r\n"));
-    if (!seen.date)
-        out_line(&o, STR("Date: "), worker_date(io->w));
-    if (!seen.server && on & HT_BIT(HT_SERVER))
-        OUT_LITERAL(&o, "Server: " TOKEN "\r\n");
-    if (x->tries && on & HT_BIT(HT_VIA))
-        out_appended(&o, STR("Via: "), &x->resp.headers, HDR_VIA, STR("1.1 " TOKEN));
-    else if (seen.via)
-        HEADERS_EACH(h, &x->resp.headers)
-            if (h->id == HDR_VIA)
-                out_header(&o, h);
-    out_latencies(&o, x, on);
-    if (on & HT_BIT(HT_REQUEST_ID))
-        out_line(&o, STR("X-Kong-Request-Id: "), str_n(x->request_id, 32));
+    out_length(&o, io, seen.length);
+    out_framing(&o, io);
+    out_own(&o, io, &seen);
     OUT_LITERAL(&o, "\r\n");
     return o.full ? 0 : (size_t)(o.p - io->w->scratch);
 }

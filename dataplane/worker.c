@@ -9,6 +9,7 @@
 
 #include "common/log.h"
 #include "common/rand.h"
+#include "dataplane/codec/http2.h"
 #include "dataplane/conn.h"
 #include "dataplane/listener.h"
 #include "dataplane/upstream/upstream.h"
@@ -113,6 +114,8 @@ static void quiet_point(struct worker *w)
 {
     if (w->ready)
         run_ready(w);
+    if (w->h2_dirty)
+        http2_flush(w);
     if (w->dead_uconns)
         uconns_reap(w);
     if (w->dead_conns)

@@ -50,6 +50,7 @@ struct worker {
     struct conn *dead_conns;  /* freed at the quiet point */
     struct uconn *dead_uconns;
     struct xio *ready, **ready_end; /* to go on at the quiet point */
+    struct http2 *h2_dirty;   /* sessions with something to send */
 
     struct listener *listeners;
     size_t n_listeners;

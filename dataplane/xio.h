@@ -13,6 +13,7 @@
 
 #include "dataplane/conn.h"
 #include "dataplane/exchange.h"
+#include "dataplane/head_out.h"
 #include "dataplane/http/parse.h"
 #include "dataplane/outq.h"
 #include "dataplane/upstream/upstream.h"
@@ -27,8 +28,6 @@ enum xstate {
 #include "dataplane/exchange_states.def"
 #undef X
 };
-
-enum step { STEP_GO, STEP_WAIT };
 
 struct xio {
     struct exchange x; /* first: x.io points back */
@@ -105,6 +104,8 @@ void exchange_run(struct xio *io);
 
 /* Makes room in the client's full read buffer. False: reading has to stop for now. */
 bool exchange_room(struct xio *io);
+/* The same for an incomplete head of HTTP/1. */
+bool http1_head_room(struct xio *io);
 
 /* The client's connection is gone. */
 void exchange_client_gone(struct xio *io);
@@ -137,8 +138,12 @@ bool body_rewind(struct xio *io);
 /* Path and query as they are sent. p == NULL: the arena's cap. */
 struct str forward_target(struct exchange *x);
 
-/* Writes the head for io->target into w->scratch. Its length, 0: it does not fit. */
+/* Writes the HTTP/1 head for io->target into w->scratch. Its length, 0: it does not fit. */
 size_t forward_head(struct xio *io, int64_t content_length, bool chunked);
+/* Its fields alone, for protocols with other first lines: no Host, Connection, Upgrade or Transfer-Encoding. */
+void forward_fields(struct head_out *o, struct xio *io, int64_t content_length);
+/* "name:port" as the upstream is asked for it. */
+struct str forward_authority(struct xio *io);
 
 /* The client's address behind a trusted proxy. */
 void forward_real_ip(struct exchange *x);
@@ -148,8 +153,10 @@ void forward_real_ip(struct exchange *x);
 /* Errors of the engine: as the reference's nginx level answers them. */
 void respond_failure(struct exchange *x, unsigned status, const char *message);
 
-/* Writes the response's head into w->scratch; sets the framing towards the client. */
+/* Writes the response's HTTP/1 head into w->scratch; sets the framing. Its length, 0: it does not fit. */
 size_t respond_head(struct xio *io);
+/* Its fields alone: no status line, Connection, Upgrade or Transfer-Encoding; sets the framing, too. */
+void respond_fields(struct head_out *o, struct xio *io);
 
 const char *status_text(unsigned status);
 

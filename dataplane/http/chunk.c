@@ -22,6 +22,26 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* Another byte of the trailer section. False: no memory. */
+static bool keep(struct chunk_decoder *d, char c)
+{
+    if (!d->arena)
+        return true;
+    if (d->trailers_len == d->trailers_cap) {
+        uint32_t cap = d->trailers_cap ? d->trailers_cap * 2 : 128;
+        char *more = arena_alloc(d->arena, cap);
+
+        if (!more)
+            return false;
+        if (d->trailers_len)
+            memcpy(more, d->trailers, d->trailers_len);
+        d->trailers = more;
+        d->trailers_cap = cap;
+    }
+    d->trailers[d->trailers_len++] = c;
+    return true;
+}
+
 /* One byte outside of data. False: it has no place here. */
 static bool take(struct chunk_decoder *d, char c)
 {
@@ -67,15 +87,16 @@ static bool take(struct chunk_decoder *d, char c)
         return c == '\n';
     case LINE:
         d->state = c == '\r' ? END_LF : TRAILER;
-        return c == '\r' || http_is_token(str_n(&c, 1));
+        return c == '\r' || (http_is_token(str_n(&c, 1)) && keep(d, c));
     case TRAILER:
         if (c == ':')
             d->state = VALUE;
-        return ++d->trailer_bytes <= TRAILERS_MAX && (c == ':' || http_is_token(str_n(&c, 1)));
+        return ++d->trailer_bytes <= TRAILERS_MAX && (c == ':' || http_is_token(str_n(&c, 1))) && keep(d, c);
     case VALUE:
         if (c == '\r')
             d->state = VALUE_LF;
-        return ++d->trailer_bytes <= TRAILERS_MAX && (c == '\r' || http_is_value(str_n(&c, 1)));
+        return ++d->trailer_bytes <= TRAILERS_MAX && (c == '\r' || http_is_value(str_n(&c, 1))) &&
+               keep(d, c == '\r' ? '\n' : c);
     case VALUE_LF:
         d->state = LINE;
         return c == '\n';
@@ -108,4 +129,22 @@ enum chunk_result chunk_decode(struct chunk_decoder *d, const char *in, size_t n
     *used_out = at;
     *made_out = made;
     return d->state == DONE ? CHUNK_DONE : CHUNK_MORE;
+}
+
+bool chunk_trailers(const struct chunk_decoder *d, struct headers *out)
+{
+    struct str rest = str_n(d->trailers, d->trailers_len), line;
+
+    while (rest.len && str_next(&rest, '\n', &line)) {
+        size_t colon = str_find(line, ':');
+        struct header h = {.name = str_n(line.p, colon)};
+
+        if (colon >= line.len)
+            continue; /* behind the last one */
+        h.value = str_trim(str_n(line.p + colon + 1, line.len - colon - 1));
+        h.id = (uint8_t)header_id_of(h.name);
+        if (header_may_trail(&h) && !headers_add_as(out, d->arena, h.id, h.name, h.value))
+            return false;
+    }
+    return true;
 }

@@ -60,15 +60,21 @@ struct chunk_decoder {
     uint16_t line_bytes;    /* of an extension */
     uint32_t trailer_bytes;
     uint64_t left;          /* of the chunk */
+    struct arena *arena;    /* trailers are kept here; NULL: dropped */
+    char *trailers;         /* their lines */
+    uint32_t trailers_len, trailers_cap;
 };
 
 enum chunk_result { CHUNK_MORE, CHUNK_DONE, CHUNK_BAD };
 
 /*
- * Decodes n bytes at in to out, which may be the same memory or before it. Extensions and
- * trailers are checked and dropped. CHUNK_DONE: what is behind *used_out is not the body's.
+ * Decodes n bytes at in to out, which may be the same memory or before it. Extensions are
+ * checked and dropped. CHUNK_DONE: what is behind *used_out is not the body's.
  */
 enum chunk_result chunk_decode(struct chunk_decoder *d, const char *in, size_t n, char *out,
                                size_t *used_out, size_t *made_out);
+
+/* After CHUNK_DONE: the trailer fields that may be passed on, added to out. False: no memory. */
+bool chunk_trailers(const struct chunk_decoder *d, struct headers *out) WEIR_MUSTCHECK;
 
 #endif

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/rand.h"
 #include "dataplane/config/config.h"
+#include "dataplane/conn.h"
 #include "dataplane/upstream/upstream.h"
 #include "dataplane/worker.h"
 
@@ -90,7 +91,7 @@ static int use_pair(SSL_CTX *ctx, struct str cert, struct str key, struct err *e
 /* The certificate entity for the name the client asks for, of the current configuration. */
 static int on_servername(SSL *ssl, int *alert, void *arg)
 {
-    struct worker *w = SSL_get_ex_data(ssl, tls_ex_index());
+    struct worker *w = ((struct conn *)SSL_get_ex_data(ssl, tls_ex_index()))->w;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     SSL_CTX *ctx;
 
@@ -107,12 +108,13 @@ static int on_servername(SSL *ssl, int *alert, void *arg)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                    unsigned in_len, void *arg)
 {
-    static const unsigned char ours[] = "\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    unsigned skip = conn_offers_h2(ssl) ? 0 : 3;
     unsigned char *chosen;
 
-    (void)ssl;
     (void)arg;
-    if (SSL_select_next_proto(&chosen, out_len, ours, sizeof(ours) - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_len, ours + skip, sizeof(ours) - 1 - skip, in, in_len) !=
+        OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_NOACK; /* a client that speaks nothing of ours finds out by itself */
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -284,11 +286,11 @@ int tls_ex_index(void)
     return ex_index;
 }
 
-SSL *tls_accept(SSL_CTX *ctx, int fd, struct worker *w)
+SSL *tls_accept(SSL_CTX *ctx, int fd, struct conn *c)
 {
     SSL *ssl = SSL_new(ctx);
 
-    if (!ssl || SSL_set_fd(ssl, fd) != 1 || SSL_set_ex_data(ssl, ex_index, w) != 1) {
+    if (!ssl || SSL_set_fd(ssl, fd) != 1 || SSL_set_ex_data(ssl, ex_index, c) != 1) {
         SSL_free(ssl);
         ERR_clear_error();
         return NULL;
@@ -297,13 +299,15 @@ SSL *tls_accept(SSL_CTX *ctx, int fd, struct worker *w)
     return ssl;
 }
 
-SSL *tls_connect(SSL_CTX *ctx, int fd, struct uconn *u, const char *sni, SSL_SESSION *session)
+SSL *tls_connect(SSL_CTX *ctx, int fd, struct uconn *u, const char *sni, SSL_SESSION *session, bool h2)
 {
+    static const unsigned char protocols[] = "\x02h2\x08http/1.1";
     SSL *ssl = SSL_new(ctx);
     struct in6_addr literal;
     bool is_name = *sni && inet_pton(AF_INET, sni, &literal) != 1 && inet_pton(AF_INET6, sni, &literal) != 1;
 
     if (!ssl || SSL_set_fd(ssl, fd) != 1 || SSL_set_ex_data(ssl, ex_index, u) != 1 ||
+        (h2 && SSL_set_alpn_protos(ssl, protocols, sizeof(protocols) - 1) != 0) ||
         (is_name && SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
                              (void *)(uintptr_t)sni) != 1) || /* the macro for it casts const away */
         (is_name && SSL_set1_host(ssl, sni) != 1) ||

@@ -24,8 +24,8 @@ SSL_CTX *tls_client_ctx(const struct service *s, const struct certificate *clien
 
 /* ---- the engine's part ---- */
 
+struct conn;
 struct uconn;
-struct worker;
 
 /*
  * The context of ssl listeners, for names that no certificate entity has: from PEM files, or
@@ -34,7 +34,8 @@ struct worker;
 SSL_CTX *tls_default_ctx(const char *cert_file, const char *key_file, struct err *e);
 
 /* The two sides of a connection on fd. NULL: OpenSSL has no memory. */
-SSL *tls_accept(SSL_CTX *ctx, int fd, struct worker *w);
-SSL *tls_connect(SSL_CTX *ctx, int fd, struct uconn *u, const char *sni, SSL_SESSION *session);
+SSL *tls_accept(SSL_CTX *ctx, int fd, struct conn *c);
+/* h2: HTTP/2 is offered, too. */
+SSL *tls_connect(SSL_CTX *ctx, int fd, struct uconn *u, const char *sni, SSL_SESSION *session, bool h2);
 
 #endif

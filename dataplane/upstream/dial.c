@@ -10,11 +10,52 @@
 #include "dataplane/upstream/pool.h"
 #include "dataplane/xio.h"
 
-/* Whatever an idle one says, it is of no use any more (bytes nobody asked for, or the end). */
-static void idle_readable(struct uconn *u)
+/* ---- HTTP/1, and one stream of HTTP/2 ---- */
+
+static void http_connected(struct uconn *u)
 {
-    uconn_kill(u);
+    exchange_run(u->xio);
 }
+
+static void http_readable(struct uconn *u)
+{
+    if (unlikely(!u->xio)) { /* bytes nobody asked for, or the end: of no use any more */
+        uconn_kill(u);
+        return;
+    }
+    exchange_upstream_readable(u->xio);
+    if (!u->dead && u->reading && u->xio)
+        uconn_want_read(u, true);
+}
+
+static void http_writable(struct uconn *u)
+{
+    if (u->xio)
+        exchange_run(u->xio);
+}
+
+static void http_timeout(struct uconn *u)
+{
+    if (u->xio)
+        exchange_upstream_timeout(u->xio);
+    else
+        uconn_kill(u);
+}
+
+static void http_closed(struct uconn *u)
+{
+    (void)u;
+}
+
+const struct uconn_ops uconn_http_ops = {
+    .connected = http_connected,
+    .readable = http_readable,
+    .writable = http_writable,
+    .timeout = http_timeout,
+    .closed = http_closed,
+};
+
+/* ---- callbacks ---- */
 
 static void handshake(struct uconn *u)
 {
@@ -28,53 +69,49 @@ static void handshake(struct uconn *u)
     case IO_AGAIN_WRITE: uconn_want_write(u, true); return;
     default: u->broken = u->eof = true; break;
     }
-    exchange_run(u->xio);
+    u->ops->connected(u);
+}
+
+void uconn_readable(struct uconn *u)
+{
+    if (unlikely(u->dead || (!u->reading && !u->handshaking)))
+        return;
+    if (unlikely(u->handshaking && u->io.fd >= 0))
+        handshake(u);
+    else
+        u->ops->readable(u);
+}
+
+void uconn_writable(struct uconn *u)
+{
+    if (u->dead)
+        return;
+    uconn_want_write(u, false);
+    if (u->handshaking && u->io.fd >= 0)
+        handshake(u);
+    else
+        u->ops->writable(u);
 }
 
 static void on_read(evutil_socket_t fd, short what, void *arg)
 {
-    struct uconn *u = arg;
-
     (void)fd;
     (void)what;
-    if (unlikely(u->dead || (!u->reading && !u->handshaking)))
-        return;
-    if (unlikely(!u->xio)) {
-        idle_readable(u);
-        return;
-    }
-    if (unlikely(u->handshaking)) {
-        handshake(u);
-        return;
-    }
-    exchange_upstream_readable(u->xio);
-    if (!u->dead && u->reading && u->xio)
-        uconn_want_read(u, true);
+    uconn_readable(arg);
 }
 
 static void on_write(evutil_socket_t fd, short what, void *arg)
 {
-    struct uconn *u = arg;
-
     (void)fd;
     (void)what;
-    if (u->dead || !u->xio)
-        return;
-    uconn_want_write(u, false);
-    if (u->handshaking)
-        handshake(u);
-    else
-        exchange_run(u->xio);
+    uconn_writable(arg);
 }
 
 static void on_timer(struct timer *t)
 {
     struct uconn *u = CONTAINER_OF(t, struct uconn, timer);
 
-    if (u->xio)
-        exchange_upstream_timeout(u->xio);
-    else
-        uconn_kill(u);
+    u->ops->timeout(u);
 }
 
 static int open_socket(const struct origin *o)
@@ -92,9 +129,33 @@ static int open_socket(const struct origin *o)
     return -1;
 }
 
-struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni)
+struct uconn *uconn_new(struct worker *w, struct origin *o, int fd, const struct uconn_ops *ops,
+                        const struct up_codec *codec)
 {
-    struct origin *o = origin_get(w, addr, port, tls, sni);
+    struct uconn *u = w->spare_uconns;
+
+    if (u) {
+        w->spare_uconns = u->next;
+        w->n_spare_uconns--;
+    } else {
+        u = xmalloc(sizeof(*u));
+    }
+    memset(u, 0, sizeof(*u));
+    u->w = w;
+    u->origin = o;
+    o->n_open++;
+    u->ops = ops;
+    u->codec = codec;
+    u->io = (struct io){.ops = &io_plain, .fd = fd};
+    u->timer.fn = on_timer;
+    event_assign(&u->ev_read, w->base, fd, EV_READ | EV_PERSIST, on_read, u);
+    event_assign(&u->ev_write, w->base, fd, EV_WRITE | EV_PERSIST, on_write, u);
+    return u;
+}
+
+struct uconn *dial_origin(struct worker *w, struct origin *o, bool h2, const struct uconn_ops *ops,
+                          const struct up_codec *codec)
+{
     struct uconn *u;
     int fd = open_socket(o);
 
@@ -106,30 +167,22 @@ struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, 
         return NULL;
     }
     metric_add(M_UPSTREAM_CONNECTS, 1);
-    u = w->spare_uconns;
-    if (u) {
-        w->spare_uconns = u->next;
-        w->n_spare_uconns--;
-    } else {
-        u = xmalloc(sizeof(*u));
-    }
-    memset(u, 0, sizeof(*u));
-    u->w = w;
-    u->origin = o;
-    o->n_open++;
-    u->io = (struct io){.ops = &io_plain, .fd = fd};
-    u->timer.fn = on_timer;
-    event_assign(&u->ev_read, w->base, fd, EV_READ | EV_PERSIST, on_read, u);
-    event_assign(&u->ev_write, w->base, fd, EV_WRITE | EV_PERSIST, on_write, u);
-    if (tls) {
-        u->io.ssl = tls_connect(tls, fd, u, o->sni, o->session);
+    u = uconn_new(w, o, fd, ops, codec);
+    if (o->tls) {
+        u->io.ssl = tls_connect(o->tls, fd, u, o->sni, o->session, h2);
         if (!u->io.ssl) {
             uconn_kill(u);
             errno = ENOMEM;
             return NULL;
         }
         u->io.ops = &io_tls;
+        u->io.holds = true;
         u->handshaking = true;
     }
     return u;
+}
+
+struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni)
+{
+    return dial_origin(w, origin_get(w, addr, port, tls, sni), false, &uconn_http_ops, &up_http1);
 }

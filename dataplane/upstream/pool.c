@@ -95,12 +95,14 @@ void uconn_want_read(struct uconn *u, bool want)
 {
     if (want != u->reading) {
         u->reading = want;
-        if (want)
+        if (u->io.fd < 0)
+            ; /* its connection knows */
+        else if (want)
             event_add(&u->ev_read, NULL);
         else
             event_del(&u->ev_read);
     }
-    if (want && u->io.ssl && !u->handshaking && u->io.ops->pending(&u->io))
+    if (want && u->io.holds && !u->handshaking && u->io.ops->pending(&u->io))
         event_active(&u->ev_read, EV_READ, 0);
 }
 
@@ -109,6 +111,8 @@ void uconn_want_write(struct uconn *u, bool want)
     if (want == u->writing)
         return;
     u->writing = want;
+    if (u->io.fd < 0)
+        return;
     if (want)
         event_add(&u->ev_write, NULL);
     else
@@ -174,7 +178,7 @@ void pool_give(struct uconn *u)
     struct origin *o = u->origin;
 
     u->requests++;
-    if (u->dead || u->eof || u->w->draining || set->upstream_keepalive_pool_size == 0 ||
+    if (u->dead || u->stream || u->eof || u->w->draining || set->upstream_keepalive_pool_size == 0 ||
         (set->upstream_keepalive_max_requests &&
          u->requests >= (uint64_t)set->upstream_keepalive_max_requests)) {
         uconn_kill(u);
@@ -213,6 +217,7 @@ void uconn_kill(struct uconn *u)
     uconn_want_read(u, false);
     event_del(&u->ev_read); /* it may be active without being registered */
     timer_unlink(&u->timer);
+    u->ops->closed(u);
     u->io.ops->close(&u->io);
     u->xio = NULL;
     buf_give(&u->w->bufs, &u->buf);

@@ -8,6 +8,7 @@
 
 #include <sys/socket.h>
 
+#include "dataplane/codec/codec.h"
 #include "dataplane/config/config.h"
 #include "dataplane/io.h"
 #include "dataplane/worker.h"
@@ -52,15 +53,33 @@ struct origin {
     SSL_CTX *tls;        /* a reference, or NULL */
     SSL_SESSION *session;
     struct uconn *idle;  /* newest first */
+    struct http2_up *sessions; /* HTTP/2 connections, in use or not */
     unsigned n_idle, n_open;
     size_t sni_len;
     char sni[];
 };
 
+/* Who takes the events of a connection to an upstream. */
+struct uconn_ops {
+    void (*connected)(struct uconn *u); /* the TLS handshake is over: u->broken when it failed */
+    void (*readable)(struct uconn *u);
+    void (*writable)(struct uconn *u);
+    void (*timeout)(struct uconn *u);
+    void (*closed)(struct uconn *u);    /* by uconn_kill; not told to its exchange */
+};
+
+struct http2_stream;
+struct http2_up;
+
+/* An upstream as an exchange sees it: an HTTP/1 connection, or one stream of an HTTP/2 one. */
 struct uconn {
     struct worker *w;
     struct origin *origin;
     struct uconn *next, **prev; /* idle list; next alone on dead and spare lists */
+    const struct uconn_ops *ops;
+    const struct up_codec *codec;
+    struct http2_up *h2;        /* of an HTTP/2 connection */
+    struct http2_stream *stream; /* of one of its streams: io has no fd */
     struct io io;
     struct event ev_read, ev_write;
     struct timer timer;
@@ -70,6 +89,7 @@ struct uconn {
     uint64_t requests;
     bool reading, writing; /* events that are registered */
     bool handshaking, connected, eof, broken, dead;
+    bool unprocessed;      /* of a stream: the upstream says that it has not looked at it */
     bool full_read;        /* the last read filled all there was room for: more may be there */
 };
 

@@ -1,9 +1,13 @@
 """Bytes on both sides of a data plane: a client that sends what it is told, an origin that
 answers what it is told and remembers what it received."""
+import re
 import socket
 import threading
 
 import weir
+
+# ends a chunked body, trailers included (RFC 9112 section 7.1)
+LAST_CHUNK = re.compile(rb"(?:\A|\r\n)0\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 def talk(port, data, pieces=None, half_close=False):
@@ -134,9 +138,9 @@ class Origin:
             self.heads.append(head + b"\r\n\r\n")
             lower = head.lower()
             if b"transfer-encoding: chunked" in lower:
-                while not (rest.startswith(b"0\r\n\r\n") or b"\r\n0\r\n\r\n" in rest):
+                while not (end := LAST_CHUNK.search(rest)):
                     rest += s.recv(65536)
-                rest = rest.partition(b"0\r\n\r\n")[2]
+                rest = rest[end.end():]
             elif b"content-length:" in lower:
                 n = int(lower.split(b"content-length:")[1].split(b"\r\n")[0])
                 while len(rest) < n:

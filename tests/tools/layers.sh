@@ -41,7 +41,7 @@ out=$(
     only 'nng/' 'proto/'
     only 'yaml' 'common/'
     only 'curl/' 'admin-api/cli/'
-    only 'nghttp2' 'dataplane/http'
+    only 'nghttp2' 'dataplane/codec/http2'
     only 'event2/' 'dataplane/(main|worker|listener|conn|timer|observe|upstream|http|exchange)'
 )
 if [ -n "$out" ]; then
