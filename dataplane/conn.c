@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/addresses.h"
 #include "dataplane/codec/http2.h"
 #include "dataplane/listener.h"
+#include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/tls/tls.h"
 #include "dataplane/xio.h"
@@ -136,6 +138,8 @@ void conn_kill(struct conn *c, enum close_reason why)
     c->w->n_conns--;
     if (!c->stream)
         metric_add(M_CONNECTIONS, -1);
+    if (c->counted)
+        address_leave(c->peer_addr);
     c->next = c->w->dead_conns;
     c->w->dead_conns = c;
     c->ops->closed(c);
@@ -258,6 +262,8 @@ static void http_writable(struct conn *c)
 
 static void http_timeout(struct conn *c)
 {
+    if (c->wait == WAIT_IDLE)
+        limit_hit(LIMIT_IDLE_TIME);
     if (c->xio)
         exchange_client_timeout(c->xio);
     else
@@ -474,6 +480,14 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
     note_local(c, l);
     metric_add(M_CONNECTIONS_TOTAL, 1);
     metric_add(M_CONNECTIONS, 1);
+    if (w->set->client_max_connections_per_address && !c->peer_trusted) {
+        c->counted = address_enter(c->peer_addr, (unsigned)w->set->client_max_connections_per_address);
+        if (!c->counted) {
+            limit_hit(LIMIT_PER_ADDRESS);
+            conn_kill(c, CLOSE_LIMIT);
+            return;
+        }
+    }
     if (l->tls) {
         c->io.ssl = tls_accept(l->tls, fd, c);
         if (!c->io.ssl) {

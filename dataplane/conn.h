@@ -69,6 +69,7 @@ struct conn {
     uint8_t wait;              /* enum conn_wait: what the timer means */
     bool reading, writing;     /* events that are registered; of a stream: wanted */
     bool peer_trusted, handshaking, eof, dead, lingering;
+    bool counted;              /* by its address */
     uint32_t lingered;         /* bytes thrown away */
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
 #include "dataplane/exchange_priv.h"
@@ -345,6 +346,8 @@ void exchange_client_timeout(struct xio *io)
 {
     struct conn *c = io->c;
 
+    if (c->wait == WAIT_HEAD || c->wait == WAIT_BODY || c->wait == WAIT_WRITE)
+        limit_hit(c->wait == WAIT_HEAD ? LIMIT_HEADER_TIME : c->wait == WAIT_BODY ? LIMIT_BODY_TIME : LIMIT_WRITE_TIME);
     /* a head or body that does not come is told so; one who does not read hears nothing */
     if ((c->wait == WAIT_HEAD && io->state == XS_HEAD) ||
         (c->wait == WAIT_BODY && (io->state == XS_BUFFER || io->body_want))) {

@@ -201,6 +201,12 @@ static const struct setting table[] = {
      .doc = "Largest request body; 0 means no limit, more is answered with 413."},
     {"client_max_requests", ST_INT, OFF(client_max_requests), .dflt = "0", .min = 0, .max = 1e15,
      .doc = "Requests after which a client's connection is closed; 0 means no limit."},
+    {"client_min_body_rate", ST_SIZE, OFF(client_min_body_rate), .dflt = "100", .max = 1 << 30,
+     .doc = "Fewest bytes a second of a request's body, over all the time spent waiting for it, once that is more than "
+            "client_body_timeout; 0 means no limit, less is answered with 408."},
+    {"client_max_connections_per_address", ST_INT, OFF(client_max_connections_per_address), .dflt = "0", .min = 0, .max = 1e6,
+     .doc = "Connections that one client address (of IPv6: one /64) may have open at a time; 0 means no limit. More are "
+            "closed at once. Addresses in trusted_ips are not limited."},
     {"request_buffer_bytes", ST_SIZE, OFF(request_buffer_bytes), .dflt = "64k", .min = 0, .max = 1 << 30,
      .doc = "How much of a body a route with request_buffering keeps so that it can be sent again."},
     {"upstream_max_header_bytes", ST_SIZE, OFF(upstream_max_header_bytes), .dflt = "32k", .min = 1024, .max = 64 * 1024,
