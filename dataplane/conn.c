@@ -460,6 +460,7 @@ struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, 
     c->peer_port = parent->peer_port;
     c->local_port = parent->local_port;
     memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
+    c->peer_ip_len = parent->peer_ip_len;
     memcpy(c->local_ip, parent->local_ip, sizeof(c->local_ip));
     memcpy(c->peer_addr, parent->peer_addr, sizeof(c->peer_addr));
     c->peer_trusted = parent->peer_trusted;
@@ -476,6 +477,7 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
     c->listener = l;
     c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
     note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
+    c->peer_ip_len = (uint8_t)strlen(c->peer_ip);
     c->peer_trusted = dp_trusts(w->set, c->peer_addr);
     note_local(c, l);
     metric_add(M_CONNECTIONS_TOTAL, 1);

@@ -66,6 +66,7 @@ struct conn {
     uint16_t peer_port, local_port;
     char peer_ip[46], local_ip[46];
     unsigned char peer_addr[16];
+    uint8_t peer_ip_len;
     uint8_t wait;              /* enum conn_wait: what the timer means */
     bool reading, writing;     /* events that are registered; of a stream: wanted */
     bool peer_trusted, handshaking, eof, dead, lingering;

@@ -102,6 +102,15 @@ void exchange_timer_cancel(struct plugin_timer *t)
 
 /* ---- life ---- */
 
+/* The length is hidden: for one it knows, the compiler stores word by word, at twice the cost. */
+static void clear(struct xio *io)
+{
+    size_t len = offsetof(struct xio, up);
+
+    __asm__("" : "+r"(len));
+    memset(io, 0, len);
+}
+
 struct xio *exchange_begin(struct conn *c)
 {
     struct worker *w = c->w;
@@ -114,7 +123,7 @@ struct xio *exchange_begin(struct conn *c)
     } else {
         io = xmalloc(sizeof(*io));
     }
-    memset(io, 0, offsetof(struct xio, up));
+    clear(io);
     outq_clear(&io->up);
     outq_clear(&io->down);
     x = &io->x;
@@ -126,7 +135,7 @@ struct xio *exchange_begin(struct conn *c)
     c->requests++;
     arena_init_in(&x->arena, io->embedded, sizeof(io->embedded), EXCHANGE_ARENA_CAP);
     x->times.start = worker_now(w);
-    x->peer_ip = x->client_ip = str_of(c->peer_ip);
+    x->peer_ip = x->client_ip = str_n(c->peer_ip, c->peer_ip_len);
     x->peer_port = c->peer_port;
     x->local_ip = str_of(c->local_ip);
     x->local_port = c->local_port;

@@ -37,15 +37,18 @@ static uint32_t next_turn(struct worker *w, const struct c_upstream *up)
     return turns[at].turn++ % up->n_wheel;
 }
 
+/* For logs, after the connection may have gone. */
 static void note_target(struct xio *io, const struct address *addr)
 {
-    char *end = io->target_text + sizeof(io->target_text), *at = str_u64(io->target->port, end);
-    size_t n = strlen(addr->text);
+    size_t len;
 
-    *--at = ':';
-    at -= n;
-    memcpy(at, addr->text, n);
-    io->x.target = str_n(at, (size_t)(end - at));
+    if (likely(io->u)) {
+        len = io->u->origin->text_len;
+        memcpy(io->target_text, io->u->origin->text, sizeof(io->u->origin->text));
+    } else {
+        len = address_text(addr, io->target->port, io->target_text);
+    }
+    io->x.target = str_n(io->target_text, len);
 }
 
 /* The name the upstream has to prove, and is asked for. */
@@ -95,7 +98,6 @@ enum step in_PICK(struct xio *io)
     }
     if (io->c->wait == WAIT_NAME)
         conn_wait_over(io->c);
-    note_target(io, addr);
     sni = server_name(io);
     x->tries++;
     x->times.upstream_sent = worker_now(io->w);
@@ -107,6 +109,7 @@ enum step in_PICK(struct xio *io)
         if (!io->u)
             io->u = dial(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
     }
+    note_target(io, addr);
     step_go(io, XS_SEND);
     if (!io->u)
         return up_failed_try(io, 502);

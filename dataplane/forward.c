@@ -11,7 +11,7 @@
 
 /* ---- the client's address ---- */
 
-static bool address_text(struct str s)
+static bool is_address(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = ascii_lower(s.p[i]);
@@ -36,7 +36,7 @@ void forward_real_ip(struct exchange *x)
     rest = h->value;
     while (str_next(&rest, ',', &piece))
         last = str_trim(piece);
-    if (address_text(last))
+    if (is_address(last))
         x->client_ip = last;
 }
 

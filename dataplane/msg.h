@@ -161,6 +161,7 @@ struct resp_head {
     uint8_t version;
     bool keep_alive, chunked;
     int64_t content_length; /* -1: not given */
+    struct str length_text; /* the field that said so, while nobody has set another */
     struct headers headers;
     struct headers trailers; /* once the body has ended */
 };

@@ -94,7 +94,7 @@ struct xio {
     /* all before is zeros at first; what follows is not worth clearing: it is set before it is read */
     struct outq up, down;       /* what waits to be written, to the upstream and to the client */
     char up_chunk[CHUNK_ROOM], down_chunk[CHUNK_ROOM];
-    char target_text[64];
+    char target_text[56];
     char embedded[EXCHANGE_EMBEDDED];
 };
 

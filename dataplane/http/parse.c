@@ -234,6 +234,7 @@ static enum parse_result take_field(struct cursor *c, enum header_id *id, struct
 /* What the fields say about framing and the connection; the same for both directions. */
 struct framing {
     int64_t content_length;
+    struct str length_text;
     bool transfer;                 /* there is a Transfer-Encoding: */
     bool chunked;                  /* chunked is among the codings */
     bool coded;                    /* another one is */
@@ -270,6 +271,7 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
         if (f->content_length >= 0 || !str_to_u64(h->value, &n) || n > INT64_MAX)
             return bad(e, 400, "Bad request");
         f->content_length = (int64_t)n;
+        f->length_text = h->value;
         break;
     case HDR_TRANSFER_ENCODING: note_codings(f, h->value); break;
     case HDR_CONNECTION:
@@ -597,6 +599,7 @@ enum parse_result http_parse_response(struct str in, const struct parse_limits *
     if (f.transfer && (!f.chunked || f.coded || f.overcoded || out->version < 11))
         return bad(error_out, 502, "transfer coding is not chunked");
     out->content_length = f.content_length;
+    out->length_text = f.length_text;
     out->chunked = f.chunked;
     if (out->status < 200 || out->status == 204 || out->status == 304 || request_was_head) {
         out->content_length = 0; /* 6.3: whatever the fields say */
