@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "dataplane/addresses.h"
 #include "dataplane/codec/http2.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/listener.h"
 #include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
@@ -119,6 +120,7 @@ static void linger(struct conn *c)
 void conn_kill(struct conn *c, enum close_reason why)
 {
     struct xio *io = c->xio;
+    bool socket = c->io.fd >= 0;
 
     if (c->dead)
         return;
@@ -136,7 +138,7 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (c->next)
         c->next->prev = c->prev;
     c->w->n_conns--;
-    if (!c->stream)
+    if (socket)
         metric_add(M_CONNECTIONS, -1);
     if (c->counted)
         address_leave(c->peer_addr);
@@ -200,6 +202,17 @@ struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
         conn_kill(c, CLOSE_DONE);
         return NULL;
     }
+    if (c->slot) {
+        pipeline_slot_done(c, keep_alive);
+        return NULL;
+    }
+    if (c->pipe) {
+        if (keep_alive) {
+            pipeline_turn(c);
+            return NULL;
+        }
+        pipeline_drop(c);
+    }
     if (!keep_alive || c->w->draining || (c->eof && !more)) {
         if (!c->eof && (unread || more))
             linger(c);
@@ -232,8 +245,13 @@ static bool may_be_http2(const struct conn *c)
 
 static void http_readable(struct conn *c)
 {
-    ssize_t n = conn_read(c);
+    ssize_t n;
 
+    if (unlikely(c->pipe && !c->xio)) {
+        pipeline_readable(c);
+        return;
+    }
+    n = conn_read(c);
     if (n == IO_AGAIN)
         return;
     if (n == IO_ERROR || (n == 0 && !c->xio)) {
@@ -258,6 +276,8 @@ static void http_writable(struct conn *c)
 {
     if (c->xio)
         exchange_run(c->xio);
+    else if (c->pipe)
+        pipeline_turn(c);
 }
 
 static void http_timeout(struct conn *c)
@@ -272,7 +292,7 @@ static void http_timeout(struct conn *c)
 
 static void http_drain(struct conn *c)
 {
-    if (c->xio || c->lingering)
+    if (c->xio || c->pipe || c->lingering)
         return;
     /* what has arrived already is served: its sender cannot know that nobody looked at it */
     if (conn_read(c) > 0)
@@ -283,6 +303,8 @@ static void http_drain(struct conn *c)
 
 static void http_closed(struct conn *c)
 {
+    if (c->pipe)
+        pipeline_drop(c);
     if (c->xio)
         exchange_client_gone(c->xio);
 }
@@ -447,24 +469,43 @@ static struct conn *conn_new(struct worker *w, int fd)
     return c;
 }
 
-struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops)
+/* Who and where, as parent's. */
+static struct conn *conn_below(struct conn *parent, const struct io_ops *ops)
 {
     struct conn *c = conn_new(parent->w, -1);
 
-    c->codec = &down_http2;
-    c->io = (struct io){.ops = ops, .fd = -1, .ssl = parent->io.ssl, .holds = true};
-    c->stream = stream;
+    c->io = (struct io){.ops = ops, .fd = -1, .ssl = parent->io.ssl};
     c->listener = parent->listener;
     c->number = parent->number;
     c->requests = parent->requests++;
     c->peer_port = parent->peer_port;
     c->local_port = parent->local_port;
-    memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
     c->peer_ip_len = parent->peer_ip_len;
+    memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
     memcpy(c->local_ip, parent->local_ip, sizeof(c->local_ip));
     memcpy(c->peer_addr, parent->peer_addr, sizeof(c->peer_addr));
     c->peer_trusted = parent->peer_trusted;
     c->reading = true;
+    return c;
+}
+
+struct conn *conn_open_slot(struct conn *parent, struct slot *slot, const struct conn_ops *events,
+                            const struct io_ops *ops)
+{
+    struct conn *c = conn_below(parent, ops);
+
+    c->ops = events;
+    c->slot = slot;
+    return c;
+}
+
+struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops)
+{
+    struct conn *c = conn_below(parent, ops);
+
+    c->codec = &down_http2;
+    c->io.holds = true;
+    c->stream = stream;
     return c;
 }
 

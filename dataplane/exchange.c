@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
@@ -329,8 +330,11 @@ void exchange_run(struct xio *io)
             abandon(io);
             return;
         }
-        if (io->state != XS_DONE)
+        if (io->state != XS_DONE) {
+            if (unlikely(io->body_done && io->c->rbuf && io->c->at < io->c->rbuf->len && !io->c->stream))
+                pipeline_feed(io->c);
             return;
+        }
         io = finish(io);
     }
     if (io)

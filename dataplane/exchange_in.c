@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/uri.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/exchange_priv.h"
 #include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
@@ -54,7 +55,7 @@ enum step exchange_head_complete(struct xio *io)
     conn_wait_over(io->c);
     body_begin(io);
     metric_add(M_EXCHANGES_TOTAL, 1);
-    io->keep_alive = x->req.keep_alive && !io->w->draining;
+    io->keep_alive = x->req.keep_alive && (!io->w->draining || pipeline_goes_on(io->c));
     if (io->keep_alive && set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests) {
         limit_hit(LIMIT_REQUESTS);
         io->keep_alive = false;

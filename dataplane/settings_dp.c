@@ -204,6 +204,9 @@ static const struct setting table[] = {
     {"client_min_body_rate", ST_SIZE, OFF(client_min_body_rate), .dflt = "100", .max = 1 << 30,
      .doc = "Fewest bytes a second of a request's body, over all the time spent waiting for it, once that is more than "
             "client_body_timeout; 0 means no limit, less is answered with 408."},
+    {"client_max_pipelined", ST_INT, OFF(client_max_pipelined), .dflt = "16", .min = 1, .max = 64,
+     .doc = "Requests of one HTTP/1 connection that are worked on at once, as far as they are safe to (GET, HEAD); "
+            "their answers leave in order. 1 takes them one by one."},
     {"client_max_connections_per_address", ST_INT, OFF(client_max_connections_per_address), .dflt = "0", .min = 0, .max = 1e6,
      .doc = "Connections that one client address (of IPv6: one /64) may have open at a time; 0 means no limit. More are "
             "closed at once. Addresses in trusted_ips are not limited."},

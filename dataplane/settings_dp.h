@@ -46,7 +46,7 @@ struct dp_settings {
     uint64_t drain_timeout_us;
     uint64_t client_header_timeout_us, client_body_timeout_us, client_write_timeout_us, client_idle_timeout_us;
     uint64_t client_max_header_bytes, client_max_uri_bytes, client_max_body_bytes;
-    int64_t client_max_header_fields, client_max_requests, client_max_connections_per_address;
+    int64_t client_max_header_fields, client_max_requests, client_max_connections_per_address, client_max_pipelined;
     uint64_t client_min_body_rate; /* bytes a second; 0: none */
     uint64_t request_buffer_bytes;
     uint64_t upstream_max_header_bytes;
