@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void write_listener(struct sbuf *to, const struct listen_addr *l)
 {
-    bool v6 = strchr(l->host, ':') != NULL;
+    bool v6 = strchr(l->host, ':') != NULL || l->host[0] == '['; /* whether it is an address is found out on opening it */
 
     sbuf_addf(to, "%s%s%s%s:%u%s%s%s%s", to->len ? "," : "", v6 ? "[" : "", l->host, v6 ? "]" : "", l->port,
               l->ssl ? " ssl" : "", l->http2 ? " http2" : "", l->proxy_protocol ? " proxy_protocol" : "",
