@@ -129,6 +129,12 @@ static int add_regex(struct route_rules *rules, struct str pattern, bool is_path
     return 0;
 }
 
+/* The oldest flavor reads an expression only where it is a header's one value. */
+static bool header_is_text(const struct o_route *r, const struct list *values)
+{
+    return r->flavor == FLAVOR_TRADITIONAL && values->n != 1;
+}
+
 static int compile_rules(struct o_route *r, struct err *e)
 {
     const struct route *def = &r->c.def;
@@ -143,9 +149,13 @@ static int compile_rules(struct o_route *r, struct err *e)
     for (size_t i = 0; i < def->headers.n; i++) {
         const struct list *values = &LIST_AT(def->headers, struct map_entry, i).values;
 
-        for (size_t k = 0; k < values->n; k++)
-            if (add_regex(r->rules, header_regex(LIST_AT(*values, struct str, k)), false, e) != 0)
+        for (size_t k = 0; k < values->n; k++) {
+            struct str value = LIST_AT(*values, struct str, k);
+
+            if (add_regex(r->rules, header_is_text(r, values) ? STR_NONE : header_regex(value),
+                          false, e) != 0)
                 return -1;
+        }
     }
     return 0;
 }
@@ -187,7 +197,7 @@ static int compile_endpoints(struct o_route *r, struct err *e)
                : add_endpoints(r->endpoints, def->destinations, "destinations", e);
 }
 
-static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e)
+static int route_complete(struct compiler *c, struct ent_obj *o, struct err *e)
 {
     struct o_route *r = (struct o_route *)o;
     const struct route *def = &r->c.def;
@@ -196,6 +206,11 @@ static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, str
         return err_set(e, ERR_LIMIT, "%zu hosts and %zu paths, expected at most %u pairs",
                        def->hosts.n, def->paths.n, ROUTE_ENTRIES_MAX);
     lower_hosts(r);
+    r->flavor = compiler_flavor(c);
+    if (r->flavor == FLAVOR_TRADITIONAL) {
+        r->age = UINT64_MAX - (uint64_t)(def->created_at == INT_NULL ? 0 : def->created_at);
+        r->c.path_v1 = def->path_handling == PATH_V1;
+    }
     r->c.protocols =
         def->protocols.n ? protocol_bits(def->protocols) : 1u << PROTO_HTTP | 1u << PROTO_HTTPS;
     r->methods = method_bits(def->methods);

@@ -228,6 +228,14 @@ static void search_hosts(struct search *s, const struct tnode *hosts, struct str
         search_paths(s, ((const struct host_group *)o)->paths);
 }
 
+/* What hosts with a port are compared with. */
+static uint16_t port_asked(const struct router *r, const struct route_query *q)
+{
+    if (q->req->host_port)
+        return q->req->host_port;
+    return r->flavor != FLAVOR_TRADITIONAL ? q->port : q->tls ? 443 : 80;
+}
+
 /* False: a host longer than any name, and no memory to turn it round. */
 static bool search_all(struct search *s, struct arena *scratch)
 {
@@ -241,7 +249,7 @@ static bool search_all(struct search *s, struct arena *scratch)
         .method = s->q->req->method,
         .sni = s->q->sni,
         .tls = s->q->tls,
-        .port = s->q->req->host_port ? s->q->req->host_port : s->q->port,
+        .port = port_asked(r, s->q),
     };
     if (host.len && (exact = pmap_get(&r->exact, &host_map, host)))
         search_paths(s, ((const struct host_group *)exact)->paths);

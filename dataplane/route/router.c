@@ -17,7 +17,7 @@ static bool is_plain(struct str host)
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
 {
     uint64_t fields = (r->methods.n > 0) + (r->hosts.n > 0) + (r->headers.n > 0) + (r->snis.n > 0) +
-                      (r->paths.n > 0);
+                      (r->paths.n > 0) + (r->sources.n > 0) + (r->destinations.n > 0);
     bool plain = r->hosts.n > 0;
     uint64_t priority;
 
@@ -30,6 +30,55 @@ uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
         priority |= (r->regex_priority > UINT32_MAX ? UINT32_MAX : (uint64_t)r->regex_priority)
                     << 19;
     return priority | 1ull << 51;
+}
+
+/* Which fields a route has: the reference's weights of the oldest flavor. */
+static unsigned category(const struct route *r)
+{
+    return (r->hosts.n ? 64u : 0) | (r->headers.n ? 32u : 0) | (r->paths.n ? 16u : 0) |
+           (r->methods.n ? 8u : 0) | (r->snis.n ? 4u : 0) | (r->sources.n ? 2u : 0) |
+           (r->destinations.n ? 1u : 0);
+}
+
+/* How many categories have fewer fields, or as many of less weight: 7 bits. */
+static uint64_t category_rank(unsigned category)
+{
+    int fields = __builtin_popcount(category);
+    uint64_t below = 0;
+
+    for (unsigned other = 0; other < 128; other++) {
+        int n = __builtin_popcount(other);
+
+        below += n < fields || (n == fields && other < category);
+    }
+    return below;
+}
+
+uint64_t traditional_priority(const struct route *r, bool host_with_port)
+{
+    bool plain = true, wild_port = false, regex = false;
+    uint64_t longest = 0, order = 0;
+
+    for (size_t i = 0; i < r->hosts.n; i++) {
+        struct host_pattern host = host_pattern_parse(LIST_AT(r->hosts, struct str, i));
+
+        plain = plain && host.kind == HOST_EXACT;
+        wild_port = wild_port || (host.kind != HOST_EXACT && host.port);
+    }
+    for (size_t i = 0; i < r->paths.n; i++) {
+        struct str path = LIST_AT(r->paths, struct str, i);
+
+        if (str_starts(path, STR("~")))
+            regex = true;
+        else
+            longest = size_max(longest, path.len);
+    }
+    if (regex && r->regex_priority > 0)
+        order = r->regex_priority > UINT32_MAX ? UINT32_MAX : (uint64_t)r->regex_priority;
+    return category_rank(category(r)) << 57 | (uint64_t)host_with_port << 56 |
+           (uint64_t)wild_port << 55 | (uint64_t)(r->hosts.n && plain) << 54 |
+           (uint64_t)regex << 53 | (uint64_t)size_min(r->headers.n, 255) << 45 | order << 13 |
+           size_min(longest, 0x1fff);
 }
 
 /* Of one field's entries together: an address 8, a port 4, a network 1. */
@@ -110,8 +159,11 @@ void router_changes_add(struct router_changes *list, const struct o_route *r)
 
     if (!(r->c.protocols & PROTOCOLS_HTTP)) {
         change_add(list,
-                   (struct route_entry){
-                       .priority = stream_priority(&r->c.def), .route = r, .kind = ENTRY_STREAM},
+                   (struct route_entry){.priority = r->flavor == FLAVOR_TRADITIONAL
+                                                        ? traditional_priority(&r->c.def, false)
+                                                        : stream_priority(&r->c.def),
+                                        .route = r,
+                                        .kind = ENTRY_STREAM},
                    STR_NONE);
         return;
     }
@@ -122,6 +174,8 @@ void router_changes_add(struct router_changes *list, const struct o_route *r)
             struct str host = r->c.def.hosts.n ? LIST_AT(r->c.def.hosts, struct str, k) : STR_NONE;
 
             e.port = host.p ? host_pattern_parse(host).port : 0;
+            if (r->flavor == FLAVOR_TRADITIONAL)
+                e.priority = traditional_priority(&r->c.def, e.port != 0);
             change_add(list, e, host);
         }
     }
@@ -300,6 +354,8 @@ struct router router_share(const struct router *r)
         .prefix = ptrie_share(r->prefix),
         .any = ptrie_share(r->any),
         .stream = r->stream,
+        .flavor = r->flavor,
+        .n_addresses = r->n_addresses,
     };
 }
 

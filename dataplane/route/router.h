@@ -14,6 +14,7 @@
 #ifndef DATAPLANE_ROUTE_ROUTER_H
 #define DATAPLANE_ROUTE_ROUTER_H
 
+#include "common/entities.h"
 #include "dataplane/config/pmap.h"
 #include "dataplane/config/ptrie.h"
 
@@ -35,6 +36,8 @@ struct router {
     struct pmap exact;                   /* host_group by host */
     struct tnode *suffix, *prefix, *any; /* of host_group, host_group, places */
     struct obj *stream;                  /* place of all stream routes; NULL: none */
+    enum router_flavor flavor;
+    uint32_t n_addresses; /* entries of HTTP that ask for addresses */
 };
 
 /* A host as routes write it. */
@@ -47,6 +50,12 @@ struct host_pattern host_pattern_parse(struct str host);
 
 /* 64-bit precedence of one group of paths: all regular expressions, or prefixes of one length. */
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len);
+
+/*
+ * Precedence in the oldest flavor, of one host pattern: which fields there are, then hosts
+ * with port, wildcards, headers, regex_priority, the longest prefix.
+ */
+uint64_t traditional_priority(const struct route *r, bool host_with_port);
 
 /* The same for a stream route: the reference's layout for stream routes. */
 uint64_t stream_priority(const struct route *r);
