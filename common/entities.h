@@ -97,6 +97,8 @@ struct route {
     struct list headers;                     /* struct map_entry, values struct str */
     int64_t regex_priority;
     int path_handling; /* enum path_handling */
+    struct str expression; /* in place of all of them: expr.h */
+    int64_t priority;      /* of the expression */
 };
 
 struct consumer {

@@ -477,6 +477,8 @@ int main(int argc, char **argv)
         complain(&e);
         return 1;
     }
+    if (p.set.router_flavor == FLAVOR_EXPRESSIONS)
+        schema_use_expressions();
     block_signals(&signals);
     raise_limits();
     rc = start(&p, &e);
