@@ -57,6 +57,7 @@ struct o_route {
     struct ent_obj head;
     struct route_rules *rules; /* NULL: no regular expression */
     struct route_endpoints *endpoints; /* NULL: none */
+    struct route_expr *expr;           /* NULL: by its fields */
     struct chain_obj *chain;
     uint64_t age;           /* traditional flavor: of equals the greater one wins; else 0 */
     enum router_flavor flavor;

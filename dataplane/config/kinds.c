@@ -3,6 +3,7 @@
 
 #include "dataplane/config/rows.h"
 #include "dataplane/plugins/registry.h"
+#include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
 #include "dataplane/tls/tls.h"
 
@@ -197,6 +198,15 @@ static int compile_endpoints(struct o_route *r, struct err *e)
                : add_endpoints(r->endpoints, def->destinations, "destinations", e);
 }
 
+static int compile_expression(struct o_route *r, struct err *e)
+{
+    if (!r->c.def.expression.p)
+        return 0;
+    r->expr = route_expr_new(r->c.def.expression,
+                             r->c.protocols & PROTOCOLS_HTTP ? EXPR_HTTP : EXPR_STREAM, e);
+    return r->expr ? 0 : err_in(e, "expression");
+}
+
 static int route_complete(struct compiler *c, struct ent_obj *o, struct err *e)
 {
     struct o_route *r = (struct o_route *)o;
@@ -215,7 +225,9 @@ static int route_complete(struct compiler *c, struct ent_obj *o, struct err *e)
         def->protocols.n ? protocol_bits(def->protocols) : 1u << PROTO_HTTP | 1u << PROTO_HTTPS;
     r->methods = method_bits(def->methods);
     r->has_methods = def->methods.n > 0;
-    return compile_endpoints(r, e) != 0 ? -1 : compile_rules(r, e);
+    if (compile_expression(r, e) != 0 || compile_endpoints(r, e) != 0)
+        return -1;
+    return compile_rules(r, e);
 }
 
 static void route_copied(struct ent_obj *o)
@@ -224,6 +236,7 @@ static void route_copied(struct ent_obj *o)
 
     obj_ref(r->rules ? &r->rules->o : NULL);
     obj_ref(r->endpoints ? &r->endpoints->o : NULL);
+    obj_ref(r->expr ? &r->expr->o : NULL);
     r->chain = NULL;
     r->c.chain = NULL;
 }
@@ -239,6 +252,7 @@ static void route_fini(struct obj *o)
 
     unref(r->rules);
     unref(r->endpoints);
+    unref(r->expr);
     unref(r->chain);
     unref(r->head.block);
 }

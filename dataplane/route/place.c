@@ -29,8 +29,12 @@ struct place {
 static int path_cmp(const struct route_entry *a, const struct route_entry *b)
 {
     struct list paths = a->route->c.def.paths;
-    size_t x = LIST_AT(paths, struct str, a->path).len, y = LIST_AT(paths, struct str, b->path).len;
+    size_t x, y;
 
+    if (a->kind == ENTRY_EXPRESSION)
+        return 0;
+    x = LIST_AT(paths, struct str, a->path).len;
+    y = LIST_AT(paths, struct str, b->path).len;
     if (a->kind != b->kind)
         return a->kind == ENTRY_REGEX ? 1 : -1;
     return x == y ? 0 : x < y ? -1 : 1;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
 #include "dataplane/route/router_priv.h"
 
@@ -81,6 +82,11 @@ uint64_t traditional_priority(const struct route *r, bool host_with_port)
            size_min(longest, 0x1fff);
 }
 
+uint64_t expression_priority(const struct route *r)
+{
+    return 0xffull << 56 | (r->priority == INT_NULL ? 0 : (uint64_t)r->priority);
+}
+
 /* Of one field's entries together: an address 8, a port 4, a network 1. */
 static uint64_t endpoints_weight(struct list endpoints)
 {
@@ -144,7 +150,9 @@ static struct route_entry entry_of(const struct o_route *r, size_t path)
     return e;
 }
 
-static void change_add(struct router_changes *list, struct route_entry e, struct str host)
+static const struct host_pattern no_host = {.kind = HOST_ANY};
+
+static void change_add(struct router_changes *list, struct route_entry e, struct host_pattern host)
 {
     if (list->n == list->cap) {
         list->cap = size_max(64, list->cap * 2);
@@ -153,27 +161,48 @@ static void change_add(struct router_changes *list, struct route_entry e, struct
     list->v[list->n++] = (struct router_change){e, host};
 }
 
+static void add_expression(struct router_changes *list, const struct o_route *r)
+{
+    struct route_entry e = {
+        .priority = expression_priority(&r->c.def), .route = r, .kind = ENTRY_EXPRESSION};
+
+    for (; e.path < r->expr->n_paths; e.path++)
+        for (uint32_t k = 0; k < r->expr->n_hosts; k++)
+            change_add(list, e, r->expr->hosts[k]);
+}
+
+static void add_stream(struct router_changes *list, const struct o_route *r)
+{
+    const struct route *def = &r->c.def;
+    struct route_entry e = {.route = r, .kind = ENTRY_STREAM};
+
+    e.priority = r->expr                           ? expression_priority(def)
+                 : r->flavor == FLAVOR_TRADITIONAL ? traditional_priority(def, false)
+                                                   : stream_priority(def);
+    change_add(list, e, no_host);
+}
+
 void router_changes_add(struct router_changes *list, const struct o_route *r)
 {
     size_t paths = size_max(r->c.def.paths.n, 1), hosts = size_max(r->c.def.hosts.n, 1);
 
     if (!(r->c.protocols & PROTOCOLS_HTTP)) {
-        change_add(list,
-                   (struct route_entry){.priority = r->flavor == FLAVOR_TRADITIONAL
-                                                        ? traditional_priority(&r->c.def, false)
-                                                        : stream_priority(&r->c.def),
-                                        .route = r,
-                                        .kind = ENTRY_STREAM},
-                   STR_NONE);
+        add_stream(list, r);
+        return;
+    }
+    if (r->expr) {
+        add_expression(list, r);
         return;
     }
     for (size_t i = 0; i < paths; i++) {
         struct route_entry e = entry_of(r, i);
 
         for (size_t k = 0; k < hosts; k++) {
-            struct str host = r->c.def.hosts.n ? LIST_AT(r->c.def.hosts, struct str, k) : STR_NONE;
+            struct host_pattern host = no_host;
 
-            e.port = host.p ? host_pattern_parse(host).port : 0;
+            if (r->c.def.hosts.n)
+                host = host_pattern_parse(LIST_AT(r->c.def.hosts, struct str, k));
+            e.port = host.port;
             if (r->flavor == FLAVOR_TRADITIONAL)
                 e.priority = traditional_priority(&r->c.def, e.port != 0);
             change_add(list, e, host);
@@ -238,16 +267,15 @@ struct host_place {
     struct tnode **tree;
 };
 
-static struct host_place place_of(struct router *r, struct str host)
+static struct host_place place_of(struct router *r, struct host_pattern host)
 {
-    struct host_place p = {.host = {.kind = HOST_ANY}};
+    struct host_place p = {.host = host, .key = host.text};
 
-    if (!host.p)
-        return p;
-    p.host = host_pattern_parse(host);
-    p.key = p.host.text;
-    p.tree = p.host.kind == HOST_SUFFIX ? &r->suffix : &r->prefix;
-    if (p.host.kind == HOST_SUFFIX) {
+    if (host.kind == HOST_SUFFIX)
+        p.tree = &r->suffix;
+    if (host.kind == HOST_PREFIX)
+        p.tree = &r->prefix;
+    if (host.kind == HOST_SUFFIX) {
         p.reversed = xmalloc(p.key.len + 1);
         p.key = reverse(p.key, p.reversed);
     }
@@ -281,6 +309,8 @@ static struct str path_key(const struct route_entry *e, struct sbuf *buf)
 
     if (e->kind == ENTRY_ANY_PATH)
         return STR("");
+    if (e->kind == ENTRY_EXPRESSION)
+        return e->route->expr->paths[e->path];
     path = LIST_AT(e->route->c.def.paths, struct str, e->path);
     if (e->kind == ENTRY_PREFIX)
         return path;
@@ -292,6 +322,11 @@ static int change_cmp(const void *a, const void *b)
 {
     return entry_cmp(&((const struct router_change *)a)->entry,
                      &((const struct router_change *)b)->entry);
+}
+
+static bool asks_addresses(const struct o_route *r)
+{
+    return r->endpoints || (r->expr && r->expr->asks_addresses);
 }
 
 static void entry_out(struct router *r, const struct router_change *c, struct sbuf *buf)
@@ -307,6 +342,7 @@ static void entry_out(struct router *r, const struct router_change *c, struct sb
         }
         return;
     }
+    r->n_addresses -= asks_addresses(c->entry.route);
     p = place_of(r, c->host);
     paths = paths_own(r, &p);
     key = path_key(&c->entry, buf);
@@ -325,6 +361,7 @@ static void entry_in(struct router *r, const struct router_change *c, struct sbu
         place_insert(&r->stream, &c->entry);
         return;
     }
+    r->n_addresses += asks_addresses(c->entry.route);
     p = place_of(r, c->host);
     place_insert(ptrie_own(paths_own(r, &p), path_key(&c->entry, buf)), &c->entry);
     free(p.reversed);

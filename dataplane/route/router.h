@@ -22,12 +22,12 @@ struct o_route;
 struct err;
 struct route;
 
-enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_STREAM };
+enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_EXPRESSION, ENTRY_STREAM };
 
 struct route_entry {
     uint64_t priority; /* documented layout */
     const struct o_route *route;
-    uint32_t path; /* index into the route's paths */
+    uint32_t path; /* index into the route's paths, or those of its expression */
     uint16_t port; /* of the host pattern; 0: any */
     uint8_t kind;
 };
@@ -60,11 +60,14 @@ uint64_t traditional_priority(const struct route *r, bool host_with_port);
 /* The same for a stream route: the reference's layout for stream routes. */
 uint64_t stream_priority(const struct route *r);
 
+/* Of an expression: above all that is classic. */
+uint64_t expression_priority(const struct route *r);
+
 /* Entries to be put in or taken out. */
 struct router_changes {
     struct router_change {
         struct route_entry entry;
-        struct str host; /* STR_NONE: no host */
+        struct host_pattern host;
     } * v;
     size_t n, cap;
 };
