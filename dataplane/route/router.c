@@ -186,6 +186,8 @@ void router_changes_add(struct router_changes *list, const struct o_route *r)
 {
     size_t paths = size_max(r->c.def.paths.n, 1), hosts = size_max(r->c.def.hosts.n, 1);
 
+    if (!r->expr && category(&r->c.def) == 0) /* asks for nothing: it must not get everything */
+        return;
     if (!(r->c.protocols & PROTOCOLS_HTTP)) {
         add_stream(list, r);
         return;

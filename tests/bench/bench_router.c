@@ -14,15 +14,16 @@
 
 #include "tests/unit/dataplane/records_fixture.h"
 
-#define SHAPES(X)                                                                          \
-    X(PATHS, "paths")     /* a path each */                                                \
-    X(HOSTS, "hosts")     /* a host each */                                                \
-    X(REGEX, "regex")     /* a regular expression each */                                  \
-    X(MIXED, "mixed")     /* the three of them */                                          \
-    X(HEADERS, "headers") /* one host and path, a value of one header each */              \
-    X(METHOD, "methods")  /* one host and path, a header's value for every four methods */ \
-    X(SNIS, "snis")       /* one path, a server name each */                               \
-    X(STREAM, "stream")   /* stream routes: server names, ports, networks */
+#define SHAPES(X)                                                                            \
+    X(PATHS, "paths")       /* a path each */                                                \
+    X(HOSTS, "hosts")       /* a host each */                                                \
+    X(REGEX, "regex")       /* a regular expression each */                                  \
+    X(MIXED, "mixed")       /* the three of them */                                          \
+    X(HEADERS, "headers")   /* one host and path, a value of one header each */              \
+    X(METHOD, "methods")    /* one host and path, a header's value for every four methods */ \
+    X(SNIS, "snis")         /* one path, a server name each */                               \
+    X(EXPRESSIONS, "exprs") /* expressions: host and path, path and header, name and port */ \
+    X(STREAM, "stream")     /* stream routes: server names, ports, networks */
 
 enum shape {
 #define X(id, word) SHAPE_##id,
@@ -77,6 +78,28 @@ static void put_stream_route(struct sbuf *out, unsigned i)
     fix_put_raw(out, "routes", fix_id(1, i), doc);
 }
 
+/* A third each: by host and path, by path and header, by server name and method. */
+static void put_expression(struct sbuf *out, unsigned i, unsigned revision)
+{
+    char text[200];
+
+    if (i % 3 == 0)
+        snprintf(text, sizeof(text),
+                 "http.host == \"host-%u.example.com\" && http.path ^= \"/api\"", i);
+    else if (i % 3 == 1)
+        snprintf(text, sizeof(text),
+                 "http.path ^= \"/api\" && any(lower(http.headers.x_tenant)) == \"tenant-%u\"", i);
+    else
+        snprintf(text, sizeof(text),
+                 "tls.sni == \"name-%u.example.com\" && (http.method == \"GET\" || http.method == "
+                 "\"PUT\")",
+                 i);
+    fix_put_raw(out, "routes", fix_id(1, i),
+                json_pack("{s[ss] ss si s{ss}}", "protocols", "http", "https", "expression", text,
+                          "priority", (int)(revision & 1), "service", "id",
+                          fix_text(fix_id(2, i % 100))));
+}
+
 static const char *const methods[] = {"GET", "POST", "PUT", "DELETE"};
 
 static void put_route(struct sbuf *out, enum shape shape, unsigned i, unsigned revision)
@@ -86,6 +109,10 @@ static void put_route(struct sbuf *out, enum shape shape, unsigned i, unsigned r
 
     if (shape == SHAPE_STREAM) {
         put_stream_route(out, i);
+        return;
+    }
+    if (shape == SHAPE_EXPRESSIONS) {
+        put_expression(out, i, revision);
         return;
     }
     doc = json_pack("{s[ss] sb si s{ss}}", "protocols", "http", "https", "strip_path", 1,
@@ -166,6 +193,11 @@ static void ask(struct question *q, enum shape shape, unsigned i)
         snprintf(q->text, sizeof(q->text), "tenant-%u", i / 4);
         method = methods[i % 4];
         break;
+    case SHAPE_EXPRESSIONS:
+        if (i % 3 == 0)
+            snprintf(host, sizeof(host), "host-%u.example.com", i);
+        snprintf(q->text, sizeof(q->text), i % 3 == 1 ? "tenant-%u" : "name-%u.example.com", i);
+        break;
     case SHAPE_SNIS: snprintf(q->text, sizeof(q->text), "name-%u.example.com", i); break;
     default: snprintf(path, sizeof(path), "/tenant-%u/api/v1/resource-%u/7", i % 1000, i); break;
     }
@@ -175,9 +207,10 @@ static void ask(struct question *q, enum shape shape, unsigned i)
     fix_header(&q->r, "User-Agent", "bench/1.0");
     fix_header(&q->r, "Accept", "application/json");
     fix_header(&q->r, "Accept-Encoding", "gzip, deflate, br");
-    if (shape == SHAPE_HEADERS || shape == SHAPE_METHOD)
+    if (shape == SHAPE_HEADERS || shape == SHAPE_METHOD ||
+        (shape == SHAPE_EXPRESSIONS && i % 3 == 1))
         fix_header(&q->r, "x-tenant", q->text);
-    if (shape == SHAPE_SNIS) {
+    if (shape == SHAPE_SNIS || (shape == SHAPE_EXPRESSIONS && i % 3 == 2)) {
         q->r.q.tls = true;
         q->r.q.sni = str_of(q->text);
     }
@@ -331,6 +364,7 @@ int main(int argc, char **argv)
     bool instructions = argc > 1 && strcmp(argv[1], "--instructions") == 0;
     int first = instructions ? 2 : 1;
 
+    schema_use_expressions();
     if (argc == 4 && strcmp(argv[1], "--count") == 0)
         return count_one((enum shape)atoi(argv[2]), (unsigned)atoi(argv[3]));
     for (int shape = 0; shape < SHAPE_COUNT; shape++)
