@@ -116,7 +116,7 @@ static json_t *struct_to_json(const struct field *fields, const char *at)
     json_t *out = json_object();
 
     for (const struct field *f = fields; f->name; f++) {
-        if (!(f->flags & (FF_KEY | FF_TRANSIENT | FF_RETIRED | FF_INTERNAL)))
+        if (!(f->flags & (FF_KEY | FF_TRANSIENT | FF_INTERNAL)) && !field_is_gone(f))
             json_object_set_new(out, f->name, member_to_json(f, at + f->off));
     }
     return out;

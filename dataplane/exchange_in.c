@@ -196,7 +196,15 @@ static void answer_not_grpc(struct exchange *x)
 
 bool exchange_route(struct exchange *x)
 {
-    const struct route_query q = {.req = &x->req, .port = x->local_port, .tls = x->tls, .sni = x->sni};
+    const struct route_query q = {
+        .req = &x->req,
+        .port = x->local_port,
+        .tls = x->tls,
+        .sni = x->sni,
+        .client_ip = x->client_ip,
+        .local_ip = x->local_ip,
+        .client_port = x->peer_port,
+    };
     uint32_t protocols;
 
     if (!config_match(x->config, &q, &x->arena, &x->match)) {

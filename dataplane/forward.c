@@ -61,6 +61,7 @@ struct str forward_target(struct exchange *x)
         .path = x->req.path,
         .matched = m->matched,
         .strip = m->route->def.strip_path,
+        .v1 = m->route->path_v1,
     };
     struct str path;
     char *escaped;

@@ -220,6 +220,8 @@ static const struct setting table[] = {
      .doc = "Requests after which an upstream connection is closed; 0 means no limit."},
     {"upstream_keepalive_idle_timeout", ST_DURATION, OFF(upstream_keepalive_idle_timeout_us), .dflt = "60s", .max = 86400e6,
      .doc = "How long an idle upstream connection is kept."},
+    {"router_flavor", ST_ENUM, OFF(router_flavor), .dflt = "traditional_compatible", .words = router_flavor_words,
+     .doc = "How routes are said and ordered; the control plane needs the same."},
     {"trusted_ips", ST_TEXT, OFF(trusted_ips_text), .check = check_trusted,
      .doc = "Addresses and ranges whose X-Forwarded-* and real_ip_header are believed."},
     {"real_ip_header", ST_ENUM, OFF(real_ip_header), .dflt = "X-Real-IP", .words = real_ip_words,

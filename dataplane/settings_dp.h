@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 
+#include "common/entities.h"
 #include "common/settings.h"
 
 /* Headers of ours on responses and requests: bit, name in `headers`. */
@@ -41,6 +42,7 @@ struct dp_settings {
     const char *trusted_ips_text, *headers_text, *headers_upstream_text;
     const char *log_file, *node_id, *node_labels;
     int real_ip_header; /* enum real_ip_header */
+    int router_flavor;  /* enum router_flavor */
     int log_level_index;
     uint64_t cluster_heartbeat_us;
     uint64_t drain_timeout_us;
