@@ -109,10 +109,8 @@ size_t utf8_invalid_at(struct str s)
     return s.len;
 }
 
-int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
+int check_utf8_name(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_NAME))
         return 0;
@@ -122,10 +120,8 @@ int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_tag(const struct field *f, const json_t *value, struct err *e)
+int check_tag(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_TAG))
         return 0;
@@ -135,10 +131,8 @@ int check_tag(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_header_name(const struct field *f, const json_t *value, struct err *e)
+int check_header_name(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_HEADER))
         return 0;
@@ -148,10 +142,10 @@ int check_header_name(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_http_token(const struct field *f, const json_t *value, struct err *e)
+int check_http_token(const struct field *f, struct str text, struct err *e)
 {
     (void)f;
-    if (all_of(json_str(value), CH_TOKEN))
+    if (all_of(text, CH_TOKEN))
         return 0;
     return err_set(e, ERR_INVALID,
                    "contains one or more invalid characters. ASCII control characters (0-31;127), "
@@ -170,10 +164,8 @@ static int bad_escape(struct str path, struct err *e)
                    STR_ARG(str_n(path.p + at, size_min(3, path.len - at))));
 }
 
-int check_path(const struct field *f, const json_t *value, struct err *e)
+int check_path(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     for (size_t i = 0; i < s.len; i++) {
         if (s.p[i] != '%' && !(class_of((unsigned char)s.p[i]) & CH_PATH))
@@ -185,12 +177,12 @@ int check_path(const struct field *f, const json_t *value, struct err *e)
     return bad_escape(s, e);
 }
 
-int check_url(const struct field *f, const json_t *value, struct err *e)
+int check_url(const struct field *f, struct str text, struct err *e)
 {
     struct uri u;
 
     (void)f;
-    uri_split(json_str(value), &u);
+    uri_split(text, &u);
     if (!u.host.p)
         return err_set(e, ERR_INVALID, "missing host in url");
     if (!u.scheme.p)
@@ -233,9 +225,8 @@ static int regex_path(struct str regex, struct err *e)
                    STR_ARG(regex), why.message);
 }
 
-int check_router_path(const struct field *f, const json_t *value, struct err *e)
+int check_router_path(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
     struct str normal;
     char *buf;
 
@@ -254,10 +245,8 @@ int check_router_path(const struct field *f, const json_t *value, struct err *e)
     return -1;
 }
 
-int check_asterisk_or_regex(const struct field *f, const json_t *value, struct err *e)
+int check_asterisk_or_regex(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (str_eq(s, STR("*")) || regex_compiles(s, NULL) == 0)
         return 0;
@@ -358,26 +347,26 @@ static int openssl_failed(const char *what, struct err *e)
     return -1;
 }
 
-int check_certificate_pem(const struct field *f, const json_t *value, struct err *e)
+int check_certificate_pem(const struct field *f, struct str text, struct err *e)
 {
     X509 *cert;
 
     (void)f;
     ERR_clear_error();
-    cert = load_cert(json_str(value));
+    cert = load_cert(text);
     if (!cert)
         return openssl_failed("invalid certificate", e);
     X509_free(cert);
     return 0;
 }
 
-int check_private_key_pem(const struct field *f, const json_t *value, struct err *e)
+int check_private_key_pem(const struct field *f, struct str text, struct err *e)
 {
     EVP_PKEY *key;
 
     (void)f;
     ERR_clear_error();
-    key = load_key(json_str(value));
+    key = load_key(text);
     if (!key)
         return openssl_failed("invalid key", e);
     EVP_PKEY_free(key);
