@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <pcre2.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -41,10 +42,20 @@ static unsigned char class_of(unsigned char c)
     return mask;
 }
 
+static unsigned char classes[256]; /* class_of, of each */
+static pthread_once_t classes_once = PTHREAD_ONCE_INIT;
+
+static void fill_classes(void)
+{
+    for (unsigned c = 0; c < 256; c++)
+        classes[c] = class_of((unsigned char)c);
+}
+
 static bool all_of(struct str s, unsigned char mask)
 {
+    pthread_once(&classes_once, fill_classes);
     for (size_t i = 0; i < s.len; i++) {
-        if (!(class_of((unsigned char)s.p[i]) & mask))
+        if (!(classes[(unsigned char)s.p[i]] & mask))
             return false;
     }
     return true;
@@ -256,12 +267,26 @@ int check_asterisk_or_regex(const struct field *f, struct str s, struct err *e)
 /* Patterns of the tables, compiled at first use and kept: there are few. */
 struct compiled {
     const char *regex;
+    struct str literal; /* when it is nothing but one, perhaps behind ^; else absent */
+    bool anchored;
     pcre2_code *code;
     struct compiled *next;
 };
 static _Atomic(struct compiled *) compiled_list;
 
-static pcre2_code *compiled_regex(const char *regex)
+static void find_literal(struct compiled *c)
+{
+    struct str text = str_of(c->regex);
+
+    c->anchored = str_starts(text, STR("^"));
+    c->literal = str_n(text.p + c->anchored, text.len - c->anchored);
+    for (size_t i = 0; i < c->literal.len; i++)
+        if (!(class_of((unsigned char)c->literal.p[i]) & CH_PATH) ||
+            strchr(".$()*+", c->literal.p[i]))
+            c->literal = STR_NONE;
+}
+
+static const struct compiled *compiled_regex(const char *regex)
 {
     struct compiled *c, *head = atomic_load_explicit(&compiled_list, memory_order_acquire);
     PCRE2_SIZE at;
@@ -269,10 +294,11 @@ static pcre2_code *compiled_regex(const char *regex)
 
     for (c = head; c; c = c->next) {
         if (c->regex == regex)
-            return c->code;
+            return c;
     }
     c = xmalloc(sizeof(*c));
     c->regex = regex;
+    find_literal(c);
     c->code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
     WEIR_ASSERT(c->code); /* a pattern of ours */
     (void)pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE); /* without it the interpreter matches */
@@ -281,15 +307,21 @@ static pcre2_code *compiled_regex(const char *regex)
         c->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&compiled_list, &head, c, memory_order_release,
                                                     memory_order_acquire));
-    return c->code;
+    return c;
 }
 
 bool regex_matches(const char *regex, struct str subject)
 {
-    pcre2_code *code = compiled_regex(regex);
-    pcre2_match_data *md = pcre2_match_data_create(1, NULL);
+    const struct compiled *c = compiled_regex(regex);
+    pcre2_code *code = c->code;
+    pcre2_match_data *md;
     int rc;
 
+    if (c->literal.p && c->anchored)
+        return str_starts(subject, c->literal);
+    if (c->literal.p)
+        return subject.len && memmem(subject.p, subject.len, c->literal.p, c->literal.len);
+    md = pcre2_match_data_create(1, NULL);
     WEIR_ASSERT(md);
     rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.len, 0, 0, md, NULL);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter takes its stack from the heap */

@@ -9,7 +9,6 @@
  */
 #include <math.h>
 
-#include "common/clock.h"
 #include "common/decl_priv.h"
 #include "common/rand.h"
 
@@ -228,7 +227,8 @@ static bool set_members(struct reader *r, const struct item *it, struct frame *v
 }
 
 /* As schema_fill.c makes what is made when it is absent. */
-static bool set_auto(const struct field *f, const struct item *it, char token[33], struct val *v)
+static bool set_auto(const struct field *f, const struct item *it, int64_t now_s, char token[33],
+                     struct val *v)
 {
     bool updated_at = (f->flags & FF_TIMESTAMP) && strcmp(f->name, "updated_at") == 0;
 
@@ -242,7 +242,7 @@ static bool set_auto(const struct field *f, const struct item *it, char token[33
     if ((f->flags & FF_UUID) || ((f->flags & FF_TIMESTAMP) && f->type != FT_INTEGER))
         return false;
     if (f->flags & FF_TIMESTAMP) {
-        *v = (struct val){.kind = VAL_INTEGER, .integer = (int64_t)(clock_wall_us() / 1000000)};
+        *v = (struct val){.kind = VAL_INTEGER, .integer = now_s};
     } else {
         rand_token(token, 32);
         *v = (struct val){.kind = VAL_TEXT, .text = str_n(token, 32)};
@@ -259,7 +259,7 @@ static bool set_made(struct reader *r, const struct item *it, struct frame *valu
         bool token = (f->flags & FF_AUTO) && !(f->flags & (FF_KEY | FF_TIMESTAMP | FF_UUID));
 
         if ((f->flags & FF_AUTO) &&
-            ((token && token_used) || !set_auto(f, it, r->token, &values->v[i - 1])))
+            ((token && token_used) || !set_auto(f, it, r->now_s, r->token, &values->v[i - 1])))
             return false;
         token_used = token_used || token;
         if (it->in->parent_field && f->num == it->in->parent_field->num)

@@ -200,6 +200,7 @@ struct reader {
     void *sink_arg;
     struct sbuf body;  /* of the entity in hand */
     char token[33];    /* a made-up value of it */
+    int64_t now_s;     /* when all of it is created */
     json_t *wrong;     /* empty between entities */
     /* the last kind that an id was made for, and what its ids derive from */
     const struct entity *space_of;

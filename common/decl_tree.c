@@ -567,7 +567,7 @@ static bool scan_boolean(struct str s, bool words_too, bool *out)
     static const char *const on[] = {"yes", "Yes", "YES", "on", "On", "ON", NULL};
     static const char *const off[] = {"no", "No", "NO", "off", "Off", "OFF", NULL};
 
-    if (s.len < 2 || s.len > 5)
+    if (s.len < 2 || s.len > 5 || !strchr("tTfFyYnNoO", s.p[0]))
         return false;
     *out = one_of(s, yes) || (words_too && one_of(s, on));
     return *out || one_of(s, no) || (words_too && one_of(s, off));

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "common/clock.h"
 #include "common/rand.h"
 
 static bool deck(const struct reader *r)
@@ -923,6 +924,7 @@ static int read_tree(struct reader *r, struct tree *tree, json_t **info_out,
     r->top = json_object();
     r->bad_refs = json_object();
     r->wrong = json_object();
+    r->now_s = (int64_t)(clock_wall_us() / 1000000);
     rand_bytes(&r->seed, sizeof(r->seed)); /* a file must not choose its collisions */
     if (deck(r) && info) {
         *info_out = node_json(info, NULL, r->typing);

@@ -48,8 +48,6 @@ static void put_double(struct sbuf *out, double d)
     sbuf_add(out, buf, sizeof(buf));
 }
 
-static int put_frame(struct sbuf *out, const struct frame *r, struct err *e);
-
 /* A message of its own: its length is known when it is done, so it is built beside. */
 static int put_message(struct sbuf *out, const struct field *f, unsigned num,
                        const struct val *value, struct err *e)
@@ -61,7 +59,7 @@ static int put_message(struct sbuf *out, const struct field *f, unsigned num,
     inner.t = shape_of_record(f);
     if (value->kind != VAL_MAP || !value->source->frame(value, &inner))
         return err_set(e, ERR_INTERNAL, "%s: expected a record", f->name ? f->name : "element");
-    rc = put_frame(&body, &inner, e);
+    rc = pack_frame(&inner, &body, e);
     if (rc == 0)
         put_bytes(out, num, sbuf_str(&body));
     sbuf_free(&body);
@@ -165,26 +163,26 @@ static int put_value(struct sbuf *out, const struct field *f, unsigned num,
     WEIR_UNREACHABLE("field type");
 }
 
-static int put_frame(struct sbuf *out, const struct frame *r, struct err *e)
+int pack_value(const struct field *f, const struct val *value, struct sbuf *out, struct err *e)
 {
-    const struct field *f;
-
-    for (size_t i = 0; (f = shape_next(&r->t, &i));) {
-        const struct val *value = &r->v[i - 1];
-
-        if (val_is_null(value) || !on_wire(f))
-            continue;
-        if (f->type == FT_SUBRECORD && !f->fields)
-            return err_set(e, ERR_INTERNAL, "%s: expected a known table", f->name);
-        if (put_value(out, f, f->num, value, e) != 0)
-            return -1;
-    }
-    return 0;
+    if (val_is_null(value) || !on_wire(f))
+        return 0;
+    if (f->type == FT_SUBRECORD && !f->fields)
+        return err_set(e, ERR_INTERNAL, "%s: expected a known table", f->name);
+    return put_value(out, f, f->num, value, e);
 }
 
 int pack_frame(const struct frame *r, struct sbuf *out, struct err *e)
 {
-    return put_frame(out, r, e);
+    const struct table *t = r->t.table;
+
+    for (size_t i = 0; i < t->n; i++) {
+        if (r->v[i].is_default)
+            sbuf_addstr(out, t->packed[i]);
+        else if (pack_value(t->fields[i], &r->v[i], out, e) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 int record_encode(const struct entity *ent, const json_t *doc, struct sbuf *out, struct err *e)
@@ -194,7 +192,7 @@ int record_encode(const struct entity *ent, const json_t *doc, struct sbuf *out,
     if (!shape_of(ent, doc, &r.t, e))
         return -1;
     frame_of_json(doc, &r);
-    return put_frame(out, &r, e);
+    return pack_frame(&r, out, e);
 }
 
 /* ---- reading the wire ---- */

@@ -132,19 +132,44 @@ static struct field overlay(const struct field *base, const struct field *match)
     return f;
 }
 
-static bool passes(const struct frame *r, const char *path, const struct field *match)
+static bool value_passes(const struct frame *r, const char *path, const struct val *value,
+                         const struct field *match)
 {
     const struct field *base = shape_find_path(&r->t, path);
-    struct val value = frame_at_path(r, path);
     json_t *error;
     struct field f;
 
-    if (!base || val_is_null(&value))
+    if (!base)
         return false;
     f = overlay(base, match);
-    error = validate_value(&f, &value, false);
+    error = validate_value(&f, value, false);
     json_decref(error);
     return !error;
+}
+
+/*
+ * Whether the value at the path is there and passes match, a condition of c. Of a default that
+ * is always the same: what was found out once stands in the table, as the address of c with the
+ * answer in its low bits.
+ */
+static bool passes(const struct frame *r, const struct check *c, const struct field *match)
+{
+    enum { PASSES = 1, IS_ELSE = 2 };
+    uintptr_t key = (uintptr_t)c | (match == c->else_match ? IS_ELSE : 0), known;
+    struct val value = frame_at_path(r, c->if_field);
+    _Atomic(uintptr_t) *memo = &r->t.table->memo[(key / sizeof(*c) + key) % MEMOS];
+    bool answer;
+
+    if (val_is_null(&value))
+        return false;
+    if (!value.is_default)
+        return value_passes(r, c->if_field, &value, match);
+    known = atomic_load_explicit(memo, memory_order_relaxed);
+    if ((known & ~(uintptr_t)PASSES) == key)
+        return known & PASSES;
+    answer = value_passes(r, c->if_field, &value, match);
+    atomic_store_explicit(memo, key | (answer ? PASSES : 0), memory_order_relaxed);
+    return answer;
 }
 
 /* What then_match says about the value, NULL when it passes. */
@@ -173,7 +198,7 @@ static void check_conditional(const struct frame *r, const struct check *c, json
     json_t *error;
     char text[256];
 
-    if (accepts_null(r, c) || !passes(r, c->if_field, c->if_match))
+    if (accepts_null(r, c) || !passes(r, c, c->if_match))
         return;
     error = then_error(r, c);
     if (!error)
@@ -194,10 +219,10 @@ static void check_conditional_one_of(const struct frame *r, const struct check *
     const char *text = NULL;
     size_t n;
 
-    if (passes(r, c->if_field, c->if_match)) {
+    if (passes(r, c, c->if_match)) {
         fields = c->fields;
         text = c->then_err;
-    } else if (c->else_match && passes(r, c->if_field, c->else_match)) {
+    } else if (c->else_match && passes(r, c, c->else_match)) {
         fields = c->else_fields;
         text = c->else_err;
     }

@@ -2,6 +2,8 @@
 #ifndef COMMON_SCHEMA_PRIV_H
 #define COMMON_SCHEMA_PRIV_H
 
+#include <stdatomic.h>
+
 #include "common/schema.h"
 
 struct plugin_contract;
@@ -15,6 +17,9 @@ struct table {
     uint16_t *slots; /* hash of a name to its position + 1 */
     struct val *defaults; /* n: what a record without the field has there; VAL_NONE: nothing may be */
     json_t **kept;        /* n: where they lie, or NULL */
+    struct str *packed;   /* n: what record_encode makes of them; absent: nothing */
+#define MEMOS 32
+    _Atomic(uintptr_t) *memo; /* MEMOS: what is known of defaults (schema_checks.c) */
     struct table *next;
 };
 
@@ -122,6 +127,9 @@ json_t *validate_value(const struct field *f, const struct val *value, bool upda
 
 /* As record_encode, of a record that is valid (record.c). */
 int pack_frame(const struct frame *r, struct sbuf *out, struct err *e) WEIR_MUSTCHECK;
+
+/* One member of it; none of a field that does not travel. */
+int pack_value(const struct field *f, const struct val *value, struct sbuf *out, struct err *e) WEIR_MUSTCHECK;
 
 /* ---- errors as they grow ---- */
 

@@ -69,14 +69,22 @@ static void add_field(struct table *t, const struct field *f)
 /* Defaults pass their checks, and null does where nothing is required: a unit test walks them. */
 static void find_defaults(struct table *t)
 {
+    struct sbuf packed = {0};
+
     t->kept = xcalloc(t->n + 1, sizeof(json_t *));
     t->defaults = xcalloc(t->n + 1, sizeof(*t->defaults));
+    t->packed = xcalloc(t->n + 1, sizeof(*t->packed));
+    t->memo = xcalloc(MEMOS, sizeof(*t->memo));
     for (size_t i = 0; i < t->n; i++) {
         const struct field *f = t->fields[i];
 
         t->kept[i] = field_filling(f);
         t->defaults[i] = val_of_json(t->kept[i]);
         t->defaults[i].is_default = t->kept[i] || !(f->flags & FF_REQUIRED);
+        WEIR_ASSERT(pack_value(f, &t->defaults[i], &packed, NULL) == 0);
+        if (packed.len)
+            t->packed[i] = str_n(packed.p, packed.len);
+        packed = (struct sbuf){0}; /* the table's now */
     }
 }
 
@@ -108,8 +116,14 @@ static struct table *make_table(const struct field *base, const struct field *ov
 
 static void free_table(struct table *t)
 {
-    for (size_t i = 0; i < t->n; i++)
+    for (size_t i = 0; i < t->n; i++) {
+        struct sbuf packed = {.p = (char *)(uintptr_t)t->packed[i].p};
+
         json_decref(t->kept[i]);
+        sbuf_free(&packed);
+    }
+    free(t->packed);
+    free(t->memo);
     free(t->kept);
     free(t->defaults);
     free(t->fields);

@@ -10,6 +10,7 @@ struct compiler {
     const struct o_plugin **pick;         /* per contract: the best row so far */
     unsigned n_order;
     struct pmap client_tls; /* struct tls_obj by its key */
+    size_t lists[ET_MAX + 1]; /* by type: bytes of lists that the last entity had */
     _Alignas(16) char scratch[64 * 1024];
 };
 

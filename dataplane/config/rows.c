@@ -47,19 +47,52 @@ static void block_fini(struct obj *o)
 
 static const struct obj_type block_type = {.name = "block", .fini = block_fini};
 
+/* A block of lists and body, the body filled in. */
+static struct block *block_new(size_t lists, struct str body)
+{
+    struct block *b = obj_new(&block_type, sizeof(*b) + lists + body.len);
+
+    b->body = b->mem + lists;
+    b->body_len = body.len;
+    if (body.len)
+        memcpy(b->body, body.p, body.len);
+    return b;
+}
+
+/* Decodes into a block whose lists take as much as those of the entity before, mostly right; NULL: not so. */
+static struct block *decode_alike(const struct entity *ent, size_t lists, struct str body, void *out)
+{
+    struct block *b = block_new(lists, body);
+    struct arena a;
+    bool fits;
+
+    memset(out, 0, ent->struct_size);
+    arena_init_in(&a, b->mem, lists, 0);
+    fits = record_decode(ent, str_n(b->body, body.len), &a, out, NULL) == 0 && !a.chunk &&
+           a.at == a.end;
+    arena_fini(&a);
+    if (!fits)
+        obj_unref(&b->o);
+    return fits ? b : NULL;
+}
+
 /*
- * Decodes body into out, which it zeroes before. Twice: the first time tells how large the
- * lists are, so that lists and body then fit one block without waste.
+ * Decodes body into out, which it zeroes before. Unless it is like the one before, twice: the
+ * first time tells how large the lists are, so that lists and body then fit one block without
+ * waste.
  */
 static struct block *decode(struct compiler *c, const struct entity *ent, struct str body,
                             void *out, struct err *e)
 {
+    size_t size, lists, *alike = compiler_lists_of(c, ent);
     struct arena a;
     struct block *b;
-    size_t size, lists;
     char *scratch = compiler_scratch(c, &size);
     int rc;
 
+    b = *alike ? decode_alike(ent, *alike, body, out) : NULL;
+    if (b)
+        return b;
     memset(out, 0, ent->struct_size);
     arena_init_in(&a, scratch, size, 0);
     rc = record_decode(ent, body, &a, out, e);
@@ -68,11 +101,7 @@ static struct block *decode(struct compiler *c, const struct entity *ent, struct
     if (rc != 0)
         return NULL;
 
-    b = obj_new(&block_type, sizeof(*b) + lists + body.len);
-    b->body = b->mem + lists;
-    b->body_len = body.len;
-    if (body.len)
-        memcpy(b->body, body.p, body.len);
+    b = block_new(lists, body);
     memset(out, 0, ent->struct_size);
     arena_init_in(&a, b->mem, lists, 0);
     rc = record_decode(ent, str_n(b->body, body.len), &a, out, e);
@@ -85,6 +114,7 @@ static struct block *decode(struct compiler *c, const struct entity *ent, struct
         obj_unref(&b->o);
         return NULL;
     }
+    *alike = b->overflow ? 0 : lists;
     return b;
 }
 
@@ -143,13 +173,14 @@ int row_apply(struct build *b, const struct record *r, struct err *e)
     struct ent_obj *old, *now = NULL;
     char where[64 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
 
-    uuid_format(&r->key, id);
     if (!kind) {
+        uuid_format(&r->key, id);
         err_set(e, ERR_INVALID, "entity type %u is not known to this data plane", r->type);
         return err_in(e, id);
     }
     old = roots_get(&b->r, kind->map, &r->key);
     if (r->op == REC_PUT && put(b, kind, r, &now, e) != 0) {
+        uuid_format(&r->key, id);
         snprintf(where, sizeof(where), "%s.%s", kind->ent->name, id);
         return err_in(e, where);
     }

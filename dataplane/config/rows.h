@@ -61,4 +61,7 @@ struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id);
 unsigned compiler_plugin_order(const struct compiler *c, const struct plugin_contract *contract);
 char *compiler_scratch(struct compiler *c, size_t *size_out);
 
+/* Where the compiler remembers how many bytes of lists the last entity of a kind had. */
+size_t *compiler_lists_of(struct compiler *c, const struct entity *ent);
+
 #endif
