@@ -555,8 +555,12 @@ bool node_is_null(const struct node *n)
 {
     static const char *const words[] = {"~", "null", "Null", "NULL", NULL};
 
-    return n->kind == NODE_SCALAR && n->plain &&
-           (n->n == 0 || (n->n <= 4 && strchr("~nN", n->text[0]) && one_of(node_str(n), words)));
+    if (n->kind != NODE_SCALAR || !n->plain || n->n > 4)
+        return false;
+    if (n->n == 0)
+        return true;
+    return (n->text[0] == '~' || n->text[0] == 'n' || n->text[0] == 'N') &&
+           one_of(node_str(n), words);
 }
 
 /* true and false, with words_too as YAML 1.1 knew them. */
@@ -567,8 +571,11 @@ static bool scan_boolean(struct str s, bool words_too, bool *out)
     static const char *const on[] = {"yes", "Yes", "YES", "on", "On", "ON", NULL};
     static const char *const off[] = {"no", "No", "NO", "off", "Off", "OFF", NULL};
 
-    if (s.len < 2 || s.len > 5 || !strchr("tTfFyYnNoO", s.p[0]))
+    if (s.len < 2 || s.len > 5 || s.p[0] <= '9')
         return false;
+    *out = str_eq(s, STR("true"));
+    if (*out || str_eq(s, STR("false"))) /* as all but people write them */
+        return true;
     *out = one_of(s, yes) || (words_too && one_of(s, on));
     return *out || one_of(s, no) || (words_too && one_of(s, off));
 }

@@ -15,21 +15,33 @@ void id_list_add(struct id_list *l, const struct uuid *id)
     l->v[l->n++] = *id;
 }
 
-static int id_cmp(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
-
+/*
+ * Each id once, where it first stood: entities then are visited in the order in which they lie
+ * in memory, which for a hundred thousand of them is what counts.
+ */
 void id_list_unique(struct id_list *l)
 {
-    size_t n = 0;
+    size_t slots = 16, n = 0;
+    uint32_t *first; /* hash of an id to its index + 1 */
 
-    if (l->n)
-        qsort(l->v, l->n, sizeof(*l->v), id_cmp);
-    for (size_t i = 0; i < l->n; i++)
-        if (i == 0 || !uuid_eq(&l->v[i], &l->v[n - 1]))
-            l->v[n++] = l->v[i];
+    if (l->n < 2)
+        return;
+    while (slots < l->n * 2)
+        slots *= 2;
+    first = xcalloc(slots, sizeof(*first));
+    for (size_t i = 0; i < l->n; i++) {
+        struct str id = str_n((const char *)l->v[i].b, sizeof(l->v[i].b));
+        size_t at = str_hash(id, 0) & (slots - 1);
+
+        while (first[at] && !uuid_eq(&l->v[first[at] - 1], &l->v[i]))
+            at = (at + 1) & (slots - 1);
+        if (first[at])
+            continue;
+        l->v[n] = l->v[i];
+        first[at] = (uint32_t)++n;
+    }
     l->n = n;
+    free(first);
 }
 
 /* ---- decoding ---- */

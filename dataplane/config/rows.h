@@ -13,7 +13,7 @@ struct id_list {
     size_t n, cap;
 };
 void id_list_add(struct id_list *l, const struct uuid *id);
-void id_list_unique(struct id_list *l); /* sorts */
+void id_list_unique(struct id_list *l); /* keeps the order */
 
 /* A version in the making. */
 struct build {
