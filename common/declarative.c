@@ -994,12 +994,25 @@ void decl_free(struct decl *d)
 
 /* ---- files ---- */
 
+/* Not for decK's files: _info has no place to go. */
+static int read_text(struct reader *r, struct str text, struct decl_errors *errs)
+{
+    json_t *info = NULL;
+    struct tree tree;
+    int rc;
+
+    *errs = (struct decl_errors){0};
+    rc = parse(text, &tree, errs);
+    if (rc == 0)
+        rc = read_tree(r, &tree, &info, errs);
+    tree_free(&tree);
+    return rc;
+}
+
 static int read_file(struct reader *r, const char *path, struct decl_errors *errs)
 {
     struct sbuf text = {0};
     struct err e = {0};
-    json_t *info = NULL;
-    struct tree tree;
     int rc;
 
     *errs = (struct decl_errors){0};
@@ -1007,13 +1020,17 @@ static int read_file(struct reader *r, const char *path, struct decl_errors *err
         sbuf_free(&text);
         return refuse_document(errs, 0, e.message, "");
     }
-    rc = parse(sbuf_str(&text), &tree, errs);
-    if (rc == 0)
-        rc = read_tree(r, &tree, &info, errs);
-    tree_free(&tree);
+    rc = read_text(r, sbuf_str(&text), errs);
     sbuf_free(&text);
     decl_errors_name_file(errs, path);
     return rc;
+}
+
+int decl_read_to(struct str text, decl_sink *sink, void *arg, struct decl_errors *errs)
+{
+    struct reader r = {.typing = DECL_BY_FIELD, .sink = sink, .sink_arg = arg};
+
+    return read_text(&r, text, errs);
 }
 
 int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)

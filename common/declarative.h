@@ -56,10 +56,13 @@ typedef int decl_sink(void *arg, const struct entity *ent, const struct uuid *id
                       struct err *e);
 
 /*
- * As decl_read_file, entity by entity, each packed as soon as it is read: no documents are made
- * of what is right and usual. When it returns -1, what the sink has been given is part of a
- * document that is wrong.
+ * As decl_read (typing DECL_BY_FIELD), entity by entity, each packed as soon as it is read: no
+ * documents are made of what is right and usual. When it returns -1, what the sink has been
+ * given is part of a document that is wrong.
  */
+int decl_read_to(struct str text, decl_sink *sink, void *arg, struct decl_errors *errs) WEIR_MUSTCHECK;
+
+/* As decl_read_to for a file; errors carry its name. */
 int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
     WEIR_MUSTCHECK;
 

@@ -73,15 +73,29 @@ static int take_entity(void *arg, const struct entity *ent, const struct uuid *i
     return append_body(ent, id, body, &kinds->v[kind_of(ent)], e);
 }
 
+static void take_kinds(struct kinds *kinds, bool wanted, struct sbuf *out)
+{
+    for (size_t i = 0; i < ENTITY_KINDS_MAX; i++) {
+        if (wanted)
+            sbuf_addstr(out, sbuf_str(&kinds->v[i]));
+        sbuf_free(&kinds->v[i]);
+    }
+}
+
+int records_of_text(struct str text, struct sbuf *out, struct decl_errors *errs)
+{
+    struct kinds kinds = {0};
+    int rc = decl_read_to(text, take_entity, &kinds, errs);
+
+    take_kinds(&kinds, rc == 0, out);
+    return rc;
+}
+
 int records_of_file(const char *path, struct sbuf *out, struct decl_errors *errs)
 {
     struct kinds kinds = {0};
     int rc = decl_read_file_to(path, take_entity, &kinds, errs);
 
-    for (size_t i = 0; i < ENTITY_KINDS_MAX; i++) {
-        if (rc == 0)
-            sbuf_addstr(out, sbuf_str(&kinds.v[i]));
-        sbuf_free(&kinds.v[i]);
-    }
+    take_kinds(&kinds, rc == 0, out);
     return rc;
 }
