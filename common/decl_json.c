@@ -231,7 +231,8 @@ static bool scan_array(struct scanner *s, unsigned depth, struct node *n)
         skip_space(s);
     }
     n->n = (uint32_t)(s->n_stack - base);
-    n->items = arena_dup(s->arena, s->stack + base, n->n * sizeof(*n->items));
+    if (n->n)
+        n->items = arena_dup(s->arena, s->stack + base, n->n * sizeof(*n->items));
     s->n_stack = base;
     return true;
 }
@@ -273,7 +274,8 @@ static bool scan_object(struct scanner *s, unsigned depth, struct node *n)
     n->n = (uint32_t)(s->n_pairs - base);
     if (!tree_keys_differ(s->pairs + base, n->n))
         return false;
-    n->pairs = arena_dup(s->arena, s->pairs + base, n->n * sizeof(*n->pairs));
+    if (n->n)
+        n->pairs = arena_dup(s->arena, s->pairs + base, n->n * sizeof(*n->pairs));
     s->n_pairs = base;
     return true;
 }
@@ -308,7 +310,7 @@ bool json_tree(struct str text, struct arena *arena, struct node *out)
     if (text.len == 0 || *text.p != '{')
         return false;
     s.end = text.p + text.len;
-    /* there before the first child: empty collections point into them */
+    /* there before the first child: an empty collection's keys are compared, too */
     s.stack = xmalloc((s.cap_stack = 64) * sizeof(*s.stack));
     s.pairs = xmalloc((s.cap_pairs = 64) * sizeof(*s.pairs));
     ok = scan_value(&s, 1, out);

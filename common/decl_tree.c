@@ -166,7 +166,8 @@ static int build_seq(struct builder *b, unsigned depth, struct node *n)
         yaml_mark_t at = b->event.start_mark;
 
         if (b->event.type == YAML_SEQUENCE_END_EVENT) {
-            n->items = arena_dup(&b->tree->arena, items, n->n * sizeof(*items));
+            if (n->n)
+                n->items = arena_dup(&b->tree->arena, items, n->n * sizeof(*items));
             rc = 0;
             break;
         }
@@ -348,7 +349,8 @@ static int build_map(struct builder *b, unsigned depth, struct node *n)
     }
     if (rc == 0 && check_keys(b, l.v, l.n) == 0 && merge(b, n, &l) == 0) {
         n->n = (uint32_t)l.n;
-        n->pairs = arena_dup(&b->tree->arena, l.v, l.n * sizeof(*l.v));
+        if (l.n)
+            n->pairs = arena_dup(&b->tree->arena, l.v, l.n * sizeof(*l.v));
     } else {
         rc = -1;
     }
