@@ -18,7 +18,7 @@ from rfc9112 import THEMES
 from rfc9112.reader import REQUEST_LINE, STATUS_LINE, Reader
 from rfc9112.words import (BODY, CLOSE, CLOSED, EOF, GO, HALF_CLOSE, KEPT, NEW, OK, RESET, WAIT, Got, Last, Reached,
                            Recv,
-                           asked, get)
+                           Seen, asked, get)
 
 FILE = """
 _format_version: "3.0"
@@ -209,6 +209,9 @@ class Client:
             elif isinstance(step, Reached):
                 weir.wait_until(lambda: any(step.data in r.all for r in self.origin.readers),
                                 f"{step.data!r} at the origin")
+            elif isinstance(step, Seen):
+                while step.data not in self.reader.buffer:
+                    assert self.reader.more(), f"closed in front of {step.data!r}: {self.reader.all!r}"
             elif step is GO:
                 self.origin.gate.release()
             elif isinstance(step, bytes):

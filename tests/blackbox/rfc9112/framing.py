@@ -1,6 +1,6 @@
 """Where a request ends: Content-Length, Transfer-Encoding, and requests smuggled between them."""
-from rfc9112.words import (BAD_REQUEST, CLOSED, HOST, OK, POST, SMUGGLED, Case, asked, get, got, lines, page, passed, post,
-                           refused)
+from rfc9112.words import (BAD_REQUEST, CLOSED, HOST, OK, POST, SMUGGLED, Case, asked, get, got, lines, page, passed,
+                           post, refused)
 
 CL5 = "Content-Length: 5"
 TE = "Transfer-Encoding: chunked"

@@ -32,8 +32,8 @@ METHODS = [
     refused("9110-9.3.8", "TRACE would tell credentials", line("TRACE /a HTTP/1.1"), page(405, "Method not allowed")),
     Case("9110-7.6.2", "OPTIONS with Max-Forwards 0 ends here", pending=True,
          client=[lines("OPTIONS /a HTTP/1.1", HOST, "Max-Forwards: 0"), got(200)]),
-    passed("9110-7.6.2", "OPTIONS with Max-Forwards is counted down", lines("OPTIONS /a HTTP/1.1", HOST,
-                                                                            "Max-Forwards: 5"),
+    passed("9110-7.6.2", "OPTIONS with Max-Forwards is counted down",
+           lines("OPTIONS /a HTTP/1.1", HOST, "Max-Forwards: 5"),
            asked("OPTIONS /a HTTP/1.1", "Max-Forwards: 4"), pending=True),
 ]
 
@@ -207,8 +207,8 @@ LIMITS = [
 ]
 
 ONE_BY_ONE = [
-    Case("9112-2.2", "a head in single bytes", client=[*(get("X-A: b")[i:i + 1] for i in range(len(get("X-A: b")))),
-                                                       OK],
+    Case("9112-2.2", "a head in single bytes",
+         client=[*(get("X-A: b")[i:i + 1] for i in range(len(get("X-A: b")))), OK],
          origin=[asked(GET, "X-A: b")]),
     Case("9112-2.2", "a bad head in single bytes",
          client=[*(get("X-A : b")[i:i + 1] for i in range(len(get("X-A : b")))), SMUGGLED, BAD_REQUEST], end=CLOSED),

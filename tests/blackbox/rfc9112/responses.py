@@ -1,7 +1,6 @@
 """Responses: what of an origin's answer reaches the client, and what is a 502."""
-from rfc9112.words import (BAD_GATEWAY, BODY, CLOSE, CLOSED, GET, GO, HALF_CLOSE, HOST, NEW, OK, OK_ANSWER, RESET,
-                           SAME, WAIT,
-                           Case, answer, answer_of, asked, bad_answer, cut, get, got, lines)
+from rfc9112.words import (BAD_GATEWAY, BODY, CLOSE, CLOSED, GET, GO, HALF_CLOSE, HOST, NEW, OK, OK_ANSWER, RESET, SAME,
+                           WAIT, Case, Seen, answer, answer_of, asked, bad_answer, cut, get, got, lines)
 
 TE = "Transfer-Encoding: chunked"
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
@@ -26,27 +25,27 @@ STATUS_LINES = [
             next_on=NEW),
     reaches("9112-2.3", "HTTP/1.2 origin", OK_ANSWER.replace(b"1.1", b"1.2"), body=b"ok", framing="length"),
     *(bad_answer("9112-4", name, data) for name, data in (
-        ("another protocol", b"SMTP ready\r\n\r\n"), ("protocol in lower case",
-                                                      b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        ("another protocol", b"SMTP ready\r\n\r\n"),
+        ("protocol in lower case", b"http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
         ("bytes in front", b"x" + OK_ANSWER), ("an empty line in front", b"\r\n" + OK_ANSWER),
         ("a body without a head", b"hello, this is no HTTP\r\n"), ("HTTP/2.0", OK_ANSWER.replace(b"1.1", b"2.0")),
-        ("version of one digit", OK_ANSWER.replace(b"1.1", b"1")), ("status of four digits",
-                                                                    answer_of(b"", status="2000 OK")),
-        ("status of two digits", answer_of(b"", status="20 OK")), ("status of letters",
-                                                                   answer_of(b"", status="2xx OK")),
+        ("version of one digit", OK_ANSWER.replace(b"1.1", b"1")),
+        ("status of four digits", answer_of(b"", status="2000 OK")),
+        ("status of two digits", answer_of(b"", status="20 OK")),
+        ("status of letters", answer_of(b"", status="2xx OK")),
         ("status below 100", answer_of(b"", status="099 OK")), ("no status", answer_of(b"", status="OK")),
         ("two blanks in front of the status", answer_of(b"", status=" 200 OK")),
         ("tab in front of the status", OK_ANSWER.replace(b"1.1 200", b"1.1\t200")),
         ("reason without a blank", answer_of(b"", status="200OK")),
-        ("NUL in the reason", answer_of(b"", status="200 O\0K")), ("CR in the reason",
-                                                                   answer_of(b"", status="200 O\rK")),
+        ("NUL in the reason", answer_of(b"", status="200 O\0K")),
+        ("CR in the reason", answer_of(b"", status="200 O\rK")),
         ("LF alone behind the status line", b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n"),
         ("a request", get()))),
 ]
 
 FIELDS = [
-    reaches("9110-5.3", "fields of one name stay apart and in order", answer_of(b"ok", "X-A: 1", "Set-Cookie: a=b",
-                                                                                "X-A: 2", "Set-Cookie: c=d"),
+    reaches("9110-5.3", "fields of one name stay apart and in order",
+            answer_of(b"ok", "X-A: 1", "Set-Cookie: a=b", "X-A: 2", "Set-Cookie: c=d"),
             "X-A: 1", "X-A: 2", "Set-Cookie: a=b", "Set-Cookie: c=d", body=b"ok"),
     reaches("9110-5.5", "bytes above 127", answer_of(b"ok", "X-A: \xe9\xff"), "X-A: \xe9\xff", body=b"ok"),
     reaches("9110-5.5", "empty value", answer_of(b"ok", "X-A:"), "X-A: ", body=b"ok"),
@@ -56,10 +55,10 @@ FIELDS = [
         ("9112-5.1", "space in front of the colon of Content-Length", answer("Content-Length : 2", body=b"ok")),
         ("9112-5.2", "folded line", answer_of(b"", "X-A: b", " c")),
         ("9112-5", "no colon", answer_of(b"", "X-A b")), ("9112-5", "empty name", answer_of(b"", ": b")),
-        ("9110-5.1", "space in a name", answer_of(b"", "X A: b")), ("9110-5.1", "byte above 127 in a name",
-                                                                    answer_of(b"", "X\xe9: b")),
-        ("9110-5.5", "NUL in a value", answer_of(b"", "X-A: b\0")), ("9110-5.5", "CR in a value",
-                                                                     answer_of(b"", "X-A: b\rc")),
+        ("9110-5.1", "space in a name", answer_of(b"", "X A: b")),
+        ("9110-5.1", "byte above 127 in a name", answer_of(b"", "X\xe9: b")),
+        ("9110-5.5", "NUL in a value", answer_of(b"", "X-A: b\0")),
+        ("9110-5.5", "CR in a value", answer_of(b"", "X-A: b\rc")),
         ("9112-2.2", "LF alone behind a field", answer_of(b"", b"X-A: b\nX-B: c")),
         ("9112-2.2", "LF alone everywhere", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
         ("9112-2.2", "space in front of the first field", answer(" X-A: b", "Content-Length: 0")),
@@ -71,8 +70,8 @@ FIELDS = [
     *(bad_answer("9112-8", name, *does) for name, *does in (
         ("closed without an answer", CLOSE), ("half-closed without an answer", HALF_CLOSE),
         ("reset without an answer", RESET),
-        ("closed in the status line", b"HTTP/1.1 20", CLOSE), ("closed in the head", b"HTTP/1.1 200 OK\r\nContent-Le",
-                                                               CLOSE),
+        ("closed in the status line", b"HTTP/1.1 20", CLOSE),
+        ("closed in the head", b"HTTP/1.1 200 OK\r\nContent-Le", CLOSE),
         ("closed in front of the empty line", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", CLOSE),
         ("closed behind an interim answer", b"HTTP/1.1 100 Continue\r\n\r\n", CLOSE))),
 ]
@@ -102,15 +101,15 @@ BODILESS = [
     bare("9110-15.3.5", "204 in chunks", answer(TE, status="204 No Content", body=b"0\r\n\r\n"), status=204,
          next_on=NEW),
     bare("9110-15.4.5", "304", answer("ETag: \"x\"", status="304 Not Modified"), "ETag: \"x\"", status=304),
-    bare("9110-15.4.5", "304 with the length of what was not sent", answer("Content-Length: 1000",
-                                                                           status="304 Not Modified"),
+    bare("9110-15.4.5", "304 with the length of what was not sent",
+         answer("Content-Length: 1000", status="304 Not Modified"),
          "Content-Length: 1000", status=304),
     bare("9110-15.4.5", "304 with a body all the same", answer_of(b"hello", status="304 Not Modified"), status=304,
          next_on=NEW),
-    Case("9112-6.3", "our own answer to HEAD", client=[lines("HEAD /own HTTP/1.1", HOST),
-                                                       got(403, "Content-Length: ~[1-9]\\d*", to_head=True)]),
-    Case("9112-6.3", "our own failure to HEAD", client=[lines("HEAD /dead HTTP/1.1", HOST),
-                                                        got(502, "Content-Length: ~[1-9]\\d*", to_head=True)]),
+    Case("9112-6.3", "our own answer to HEAD",
+         client=[lines("HEAD /own HTTP/1.1", HOST), got(403, "Content-Length: ~[1-9]\\d*", to_head=True)]),
+    Case("9112-6.3", "our own failure to HEAD",
+         client=[lines("HEAD /dead HTTP/1.1", HOST), got(502, "Content-Length: ~[1-9]\\d*", to_head=True)]),
     reaches("9112-6.3", "200 with length 0", answer("Content-Length: 0"), "Content-Length: 0", body=b"",
             framing="length", next_on=SAME),
 ]
@@ -136,8 +135,8 @@ FRAMED = [
     reaches("9112-6.3", "300000 bytes ended by close", answer(body=b"x" * 300000), framing="chunked",
             body=b"x" * 300000, close=True),
     *(Case("9112-6.1", f"to HTTP/1.0 {name}", origin=[asked(GET, does=(BODY, says, *steps))], end=CLOSED,
-           client=[lines("GET /a HTTP/1.0", HOST, *fields), got(200, "Connection: close", framing=framing,
-                                                                body=b"hello", lacks=("Transfer-Encoding",))])
+           client=[lines("GET /a HTTP/1.0", HOST, *fields),
+                   got(200, "Connection: close", framing=framing, body=b"hello", lacks=("Transfer-Encoding",))])
       for name, fields, says, steps, framing in (
           ("a length", (), answer_of(b"hello"), (), "length"),
           ("chunks end by close", (), answer(TE, body=CHUNKS), (), "close"),
@@ -146,6 +145,22 @@ FRAMED = [
           ("close ends by close", (), answer(body=b"hello"), (CLOSE,), "close"),
           ("close ends by close, also with keep-alive", ("Connection: keep-alive",), answer(body=b"hello"), (CLOSE,),
            "close"))),
+]
+
+
+
+def streams(rfc, name, head, first, rest, framing):
+    """A piece reaches the client before the next one comes."""
+    return Case(rfc, name,
+                client=[get(to="/stream"), Seen(b"hello"), GO, got(200, framing=framing, body=b"helloworld")],
+                origin=[asked("GET /stream HTTP/1.1", does=(BODY, head + first, WAIT, *rest))])
+
+
+STREAMS = [
+    streams("9112-7.1", "chunks stream", answer(TE), b"5\r\nhello\r\n", (b"5\r\nworld\r\n0\r\n\r\n",), "chunked"),
+    streams("9112-7.1", "half a chunk streams", answer(TE), b"a\r\nhello", (b"world\r\n0\r\n\r\n",), "chunked"),
+    streams("9112-6.2", "a body with a length streams", answer("Content-Length: 10"), b"hello", (b"world",), "length"),
+    streams("9112-6.3", "a body ended by close streams", answer(), b"hello", (b"world", CLOSE), "chunked"),
 ]
 
 BAD_FRAMING = [
@@ -184,15 +199,17 @@ BAD_FRAMING = [
         ("a chunk size with 0x", b"0x5\r\nhello\r\n0\r\n\r\n"),
         ("a chunk size of 2^64", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
         ("LF alone behind a chunk size", b"5\nhello\r\n0\r\n\r\n"),
-        ("no CRLF behind a chunk", b"5\r\nhello0\r\n\r\n"), ("a chunk longer than said", b"4\r\nhello\r\n0\r\n\r\n"),
-        ("a chunk extension that does not end", b"5;" + b"a" * 5000), ("a trailer without a colon",
-                                                                       b"0\r\nX-A\r\n\r\n"),
-        ("a folded trailer", b"0\r\nX-A: b\r\n c\r\n\r\n"), ("trailers too long",
-                                                             b"0\r\n" + b"X-A: bbbb\r\n" * 10000 + b"\r\n"))),
+        ("no CRLF behind a chunk", b"5\r\nhello0\r\n\r\n"),
+        ("another byte instead of CR behind a chunk", b"5\r\nhelloX\n0\r\n\r\n"),
+        ("a chunk longer than said", b"4\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk extension that does not end", b"5;" + b"a" * 5000),
+        ("a trailer without a colon", b"0\r\nX-A\r\n\r\n"),
+        ("a folded trailer", b"0\r\nX-A: b\r\n c\r\n\r\n"),
+        ("trailers too long", b"0\r\n" + b"X-A: bbbb\r\n" * 10000 + b"\r\n"))),
     cut("9112-7.1", "what breaks behind a good chunk", answer(TE, body=b"5\r\nhello\r\n"), b"5\r\nworldXX",
         framing="chunked"),
-    Case("9112-8", "a cut answer is not followed by another", client=[get() + get(to="/b"),
-                                                                      got(200, cut=True, body=b"hello")], end=CLOSED,
+    Case("9112-8", "a cut answer is not followed by another",
+         client=[get() + get(to="/b"), got(200, cut=True, body=b"hello")], end=CLOSED,
          origin=[asked(GET, does=(BODY, answer("Content-Length: 10", body=b"hello"), CLOSE))]),
 ]
 
@@ -209,9 +226,9 @@ INTERIM = [
     interim("102 goes on", answer(status="102 Processing") + OK_ANSWER, gets=(got(102),)),
     interim("an unknown one goes on", answer("X-A: b", status="199 Cow") + OK_ANSWER, gets=(got(199, "X-A: b"),)),
     interim("two of them in one piece", HINTS + HINTS + OK_ANSWER, gets=(GOT_HINTS, GOT_HINTS), pending=True),
-    Case("9110-15.2", "two of them, one after the other", origin=[asked(GET,
-                                                                        does=(BODY, HINTS, WAIT, HINTS, WAIT,
-                                                                              OK_ANSWER))],
+    Case("9110-15.2", "two of them, one after the other",
+         origin=[asked(GET,
+                       does=(BODY, HINTS, WAIT, HINTS, WAIT, OK_ANSWER))],
          client=[get(), GOT_HINTS, GO, GOT_HINTS, GO, OK]),
     interim("none goes to HTTP/1.0", HINTS + OK_ANSWER, sends=lines("GET /a HTTP/1.0", HOST, "Connection: keep-alive")),
     interim("100 of the origin that nobody expected goes on", answer(status="100 Continue") + OK_ANSWER,
@@ -219,18 +236,18 @@ INTERIM = [
     Case("9110-15.2.1", "100 of the origin is not a second one",
          client=[lines("POST /a HTTP/1.1", HOST, "Content-Length: 5", "Expect: 100-continue"), got(100), b"hello", OK],
          origin=[asked("POST /a HTTP/1.1", body=b"hello", says=answer(status="100 Continue") + OK_ANSWER)]),
-    interim("its hop-by-hop fields do not", answer("X-A: b", "Connection: X-Hop", "X-Hop: 1", "Keep-Alive: 5",
-                                                   "Proxy-Connection: close",
-                                                   "Upgrade: cow", status="103 Early Hints") + OK_ANSWER,
+    interim("its hop-by-hop fields do not",
+            answer("X-A: b", "Connection: X-Hop", "X-Hop: 1", "Keep-Alive: 5", "Proxy-Connection: close",
+                   "Upgrade: cow", status="103 Early Hints") + OK_ANSWER,
             rfc="9110-7.6.1", pending=True,
             gets=(got(103, "X-A: b", lacks=("Connection", "X-Hop", "Keep-Alive", "Proxy-Connection", "Upgrade")),)),
     interim("a length in it is none", answer("Content-Length: 5", status="103 Early Hints") + OK_ANSWER, rfc="9112-6.3",
             gets=(got(103, lacks=("Content-Length",)),)),
     Case("9112-6.3", "a body behind it is a bad answer", client=[get(), got(103), BAD_GATEWAY], next_on=NEW,
          origin=[asked(GET, does=(BODY, HINTS + b"hello" + OK_ANSWER))]),
-    Case("9110-15.2", "it goes on behind HEAD too", client=[lines(HEAD, HOST), GOT_HINTS,
-                                                            got(200, "Content-Length: 2", to_head=True)],
+    Case("9110-15.2", "it goes on behind HEAD too",
+         client=[lines(HEAD, HOST), GOT_HINTS, got(200, "Content-Length: 2", to_head=True)],
          origin=[asked(HEAD, says=HINTS + answer("Content-Length: 2"))]),
 ]
 
-CASES = [*STATUS_LINES, *FIELDS, *BODILESS, *FRAMED, *BAD_FRAMING, *INTERIM]
+CASES = [*STATUS_LINES, *FIELDS, *BODILESS, *FRAMED, *STREAMS, *BAD_FRAMING, *INTERIM]

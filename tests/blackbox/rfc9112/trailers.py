@@ -1,5 +1,6 @@
 """Trailer sections: passed on to those who can take them, without the fields that may not be there."""
-from rfc9112.words import CLOSED, GET, HOST, OK, Case, Reached, answer, asked, chunked, get, got, lines, post
+from rfc9112.words import (CLOSED, GET, HOST, KEPT, OK, SAME, Case, Reached, answer, asked, chunked, get, got, lines,
+                           post)
 
 TE = ("Connection: TE", "TE: trailers")
 
@@ -19,14 +20,15 @@ def section(*fields):
     return lines("0", *fields)
 
 
-def response(name, *fields, sends=None, trailers=None, framing="chunked", rfc="9112-7.1.2", pending=False, end="kept",
+def response(name, *fields, sends=None, trailers=None, framing="chunked", rfc="9112-7.1.2", pending=False, end=KEPT,
              says=None):
     """A chunked answer with trailers; trailers is what the client gets of them."""
     says = says or answer("Transfer-Encoding: chunked", f"Trailer: {', '.join(f.partition(':')[0] for f in fields)}",
                           body=b"2\r\nok\r\n" + section(*fields))
-    return Case(rfc, name, client=[sends or get(*TE), got(200, framing=framing, body=b"ok",
-                                                          trailers=fields if trailers is None else trailers)],
-                origin=[asked(GET, says=says)], pending=pending, end=end, next_on="same" if end == "kept" else None)
+    return Case(rfc, name,
+                client=[sends or get(*TE),
+                        got(200, framing=framing, body=b"ok", trailers=fields if trailers is None else trailers)],
+                origin=[asked(GET, says=says)], pending=pending, end=end, next_on=SAME if end == KEPT else None)
 
 
 def request(name, *fields, trailers=None, rfc="9112-7.1.2", pending=False):
@@ -43,7 +45,7 @@ RESPONSES = [
     response("answer: a checksum", "Digest: sha-256=abc", "Server-Timing: a;dur=1", pending=True),
     response("answer: bytes above 127", "X-A: \xe9", pending=True),
     response("answer: 8000 bytes", "X-A: " + "b" * 8000, pending=True),
-    response("answer: TE among codings", "X-A: b", sends=get("Connection: TE", "TE: gzip, trailers;q=1"),
+    response("answer: TE among codings", "X-A: b", sends=get("Connection: TE", "TE: gzip;q=0.5, trailers"),
              rfc="9110-10.1.4", pending=True),
     response("answer: not to those who did not ask", "X-A: b", sends=get(), trailers=(), rfc="9110-6.5.1"),
     response("answer: not to those who asked for a coding", "X-A: b", sends=get("Connection: TE", "TE: gzip"),
@@ -54,13 +56,13 @@ RESPONSES = [
     *(response(f"answer: {f.partition(':')[0]} has no place there", f, "X-A: b", trailers=("X-A: b",),
                rfc="9110-6.5.1", pending=True)
       for f in FORBIDDEN),
-    Case("9110-6.5.1", "answer: only forbidden ones", client=[get(*TE), got(200, framing="chunked", body=b"ok",
-                                                                            trailers=())],
+    Case("9110-6.5.1", "answer: only forbidden ones",
+         client=[get(*TE), got(200, framing="chunked", body=b"ok", trailers=())],
          origin=[asked(GET,
-                       says=answer("Transfer-Encoding: chunked", body=b"2\r\nok\r\n" + section("Content-Length: 1",
-                                                                                               "Set-Cookie: a=b")))]),
-    Case("9110-6.5.1", "answer: a trailer does not become a field", client=[get(*TE),
-                                                                            got(200, lacks=("X-A",), body=b"ok")],
+                       says=answer("Transfer-Encoding: chunked",
+                                   body=b"2\r\nok\r\n" + section("Content-Length: 1", "Set-Cookie: a=b")))]),
+    Case("9110-6.5.1", "answer: a trailer does not become a field",
+         client=[get(*TE), got(200, lacks=("X-A",), body=b"ok")],
          origin=[asked(GET, says=answer("Transfer-Encoding: chunked", body=b"2\r\nok\r\n" + section("X-A: b")))]),
 ]
 
@@ -75,12 +77,11 @@ REQUESTS = [
       for f in FORBIDDEN),
     request("request: only forbidden ones", "Content-Length: 1", "Host: b.test", trailers=(), rfc="9110-6.5.1"),
     Case("9110-6.5.1", "request: where the body goes with a length there is no place for them",
-         client=[chunked(b"5\r\nhello\r\n" + section("X-A: b")), OK], origin=[asked("POST /a HTTP/1.1",
-                                                                                    framing="length", body=b"hello",
-                                                                                    lacks=("X-A",))]),
-    Case("9110-6.5.1", "request: a trailer takes nobody's identity", client=[
-        chunked(b"5\r\nhello\r\n", to="/stream"), Reached(b"hello"), section("X-Real-IP: 1.2.3.4",
-                                                                             "X-Consumer-Username: bob"), OK],
+         client=[chunked(b"5\r\nhello\r\n" + section("X-A: b")), OK],
+         origin=[asked("POST /a HTTP/1.1", framing="length", body=b"hello", lacks=("X-A",))]),
+    Case("9110-6.5.1", "request: a trailer takes nobody's identity",
+         client=[chunked(b"5\r\nhello\r\n", to="/stream"), Reached(b"hello"),
+                 section("X-Real-IP: 1.2.3.4", "X-Consumer-Username: bob"), OK],
          origin=[asked("POST /stream HTTP/1.1", "X-Real-IP: 127.0.0.1", body=b"hello",
                        lacks=("X-Consumer-Username",))]),
     Case("9112-7.1.2", "request: the next request comes behind the trailers",

@@ -81,6 +81,12 @@ class Reached:
     data: bytes
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The client goes on when it has received these bytes, which are still to be read."""
+    data: bytes
+
+
 # ---- what either side gets ----
 
 
