@@ -65,7 +65,7 @@ class Origin(raw.Origin):
     def begin(self, turns):
         self.turns = collections.deque(turns)
         self.seen, self.errors, self.readers, self.peers = [], [], [], set()
-        self.gate = threading.Semaphore(0)
+        self.client_said_go, self.origin_said_go = threading.Semaphore(0), threading.Semaphore(0)
 
     def serve(self, s):
         with s:
@@ -94,7 +94,9 @@ class Origin(raw.Origin):
                     if not request.whole:
                         return
                 elif step is WAIT:
-                    assert self.gate.acquire(timeout=weir.PATIENCE), "the client never let the origin go on"
+                    assert self.client_said_go.acquire(timeout=weir.PATIENCE), "the client never said GO"
+                elif step is GO:
+                    self.origin_said_go.release()
                 elif not take_step(step, s, reader):
                     return
 
@@ -213,7 +215,9 @@ class Client:
                 while step.data not in self.reader.buffer:
                     assert self.reader.more(), f"closed in front of {step.data!r}: {self.reader.all!r}"
             elif step is GO:
-                self.origin.gate.release()
+                self.origin.client_said_go.release()
+            elif step is WAIT:
+                assert self.origin.origin_said_go.acquire(timeout=weir.PATIENCE), "the origin never said GO"
             elif isinstance(step, bytes):
                 self.send(step)
             else:

@@ -1,9 +1,7 @@
 """Request bodies: chunks, Expect, answers that come early, bodies that break off."""
-from rfc9112.words import (BAD_REQUEST, BODY, CLOSE, CLOSED, EOF, GET, GO, GONE, HALF_CLOSE, HOST, OK, OK_ANSWER,
-                           POST,
-                           RESET, SMUGGLED, WAIT, Case, Reached, answer_of, asked, chunked, get, got, lines, page,
-                           passed,
-                           post, refused)
+from rfc9112.words import (BAD_GATEWAY, BAD_REQUEST, BODY, CLOSE, CLOSED, EOF, GET, GO, GONE, HALF_CLOSE, HOST, NEW, OK,
+                           OK_ANSWER, POST, RESET, SMUGGLED, WAIT, Case, Reached, answer_of, asked, chunked, get, got,
+                           lines, page, passed, post, refused)
 
 END = b"0\r\n\r\n"
 HELLO = b"5\r\nhello\r\n"
@@ -182,10 +180,20 @@ EARLY = [
     Case("9112-9.3", "the rest of a body that was answered early is no request", end=CLOSED,
          client=[post("Content-Length: 100000", to="/stream", body=b"hello"), got(413, body=b"no"), SMUGGLED],
          origin=[asked(STREAM, does=(TOO_LARGE, CLOSE))]),
+    *(Case("9112-8", f"an origin that {name} in the middle of the body", next_on=NEW,
+           client=[chunked(HELLO, to="/stream"), Reached(b"hello"), GO, BAD_GATEWAY, END],
+           origin=[asked(STREAM, does=(WAIT, *steps), cut=True)])
+      for name, *steps in (("closes", CLOSE), ("half-closes", HALF_CLOSE, BODY), ("resets", RESET))),
     Case("9110-15.5.4", "a refused body that is short is read, and the connection goes on",
          client=[post("Content-Length: 10", to="/own", body=b"hello"), got(403, framing="length"), b"world"]),
     Case("9110-15.5.4", "refused chunks that are short are read, and the connection goes on",
          client=[chunked(HELLO, to="/own"), got(403, framing="length"), END]),
+    Case("9110-15.5.4", "trailers of refused chunks are read too", origin=[asked("GET /b HTTP/1.1")],
+         client=[chunked(HELLO + b"0\r\nX-A: b\r\n\r\n", to="/own") + get(to="/b"), got(403, framing="length"), OK]),
+    Case("9112-7.1", "refused chunks that are none close", end=GONE,
+         client=[chunked(HELLO, to="/own"), got(403, framing="length"), b"x\r\n" + END + SMUGGLED, EOF]),
+    Case("9112-8", "a refused body that breaks off closes", end=GONE,
+         client=[post("Content-Length: 10", to="/own", body=b"hello"), got(403, framing="length"), HALF_CLOSE, EOF]),
     Case("9110-15.5.4", "a refused body that is long closes", end=CLOSED,
          client=[post("Content-Length: 1000000", to="/own", body=b"hello"), got(403, framing="length")]),
     Case("9112-9.3", "an answer that goes on while the body does",

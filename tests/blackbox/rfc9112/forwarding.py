@@ -28,6 +28,9 @@ PATHS = [
     path("9110-4.2.3", "dot segments", "/a/./b/../c", "/a/c"),
     path("9110-4.2.3", "escaped dot segments", "/a/%2e/b/%2E%2e/c", "/a/c"),
     path("9110-4.2.3", "dot segment at the end", "/a/b/..", "/a/"),
+    path("9110-4.2.3", "dot segments that end at the root", "/a/b/../..", "/"),
+    path("9110-4.2.3", "dots between escaped slashes are none", "/a%2F..%2Fb"),
+    path("9110-4.2.3", "empty segments", "/a//b///c/", "/a/b/c/"),
     path("9110-4.2.3", "names of dots are names", "/a/.../.b/b."),
     path("9110-4.2.3", "delimiters stand for themselves", "/a;b=c,d:e@f!$&'()*+"),
 ]

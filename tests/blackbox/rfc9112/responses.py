@@ -18,6 +18,7 @@ STATUS_LINES = [
     reaches("9112-4", "reason phrase", answer_of(b"ok", status="200 Very Good"), body=b"ok"),
     reaches("9112-4", "no reason phrase", answer_of(b"ok", status="200 "), body=b"ok"),
     reaches("9112-4", "no blank in front of no reason phrase", answer_of(b"ok", status="200"), body=b"ok"),
+    reaches("9112-4", "reason phrase with a tab", answer_of(b"ok", status="200 Very\tGood"), body=b"ok"),
     reaches("9112-4", "reason phrase with bytes above 127", answer_of(b"ok", status="200 G\xfct"), body=b"ok"),
     *(reaches("9110-15", f"status {n}", answer_of(b"ok", status=f"{n} X"), status=n, body=b"ok", framing="length")
       for n in (201, 206, 299, 302, 404, 418, 429, 500, 502, 503, 599)),
@@ -134,6 +135,17 @@ FRAMED = [
             framing="chunked", body=b"x" * 300000),
     reaches("9112-6.3", "300000 bytes ended by close", answer(body=b"x" * 300000), framing="chunked",
             body=b"x" * 300000, close=True),
+    reaches("9112-6.3", "ended by close, of HTTP/1.0 that says keep-alive",
+            answer("Connection: keep-alive", body=b"hello").replace(b"1.1", b"1.0"), framing="chunked", body=b"hello",
+            close=True),
+    reaches("9110-8.6", "zeros in front of a length", answer("Content-Length: 005", body=b"hello"),
+            "Content-Length: ~0*5", body=b"hello"),
+    *(Case("9112-9.3", f"to HTTP/1.0 with keep-alive {name}", origin=[asked(f"{method} /a HTTP/1.1", says=says)],
+           client=[lines(f"{method} /a HTTP/1.0", HOST, "Connection: keep-alive"),
+                   got(status, framing="none", to_head=method == "HEAD")])
+      for name, method, status, says in (
+          ("the head of chunks", "HEAD", 200, answer(TE)), ("304", "GET", 304, answer(status="304 Not Modified")),
+          ("204", "GET", 204, answer(status="204 No Content")))),
     *(Case("9112-6.1", f"to HTTP/1.0 {name}", origin=[asked(GET, does=(BODY, says, *steps))], end=CLOSED,
            client=[lines("GET /a HTTP/1.0", HOST, *fields),
                    got(200, "Connection: close", framing=framing, body=b"hello", lacks=("Transfer-Encoding",))])
@@ -167,6 +179,7 @@ BAD_FRAMING = [
     *(bad_answer(rfc, name, data) for rfc, name, data in (
         ("9112-6.3", "two lengths that differ", answer("Content-Length: 1", "Content-Length: 2", body=b"ok")),
         ("9112-6.3", "two equal lengths", answer("Content-Length: 2", "Content-Length: 2", body=b"ok")),
+        ("9112-6.3", "two lengths in different letters", answer("content-length: 2", "CONTENT-LENGTH: 3", body=b"ok")),
         ("9112-6.3", "list of lengths", answer("Content-Length: 2, 2", body=b"ok")),
         ("9112-6.3", "negative length", answer("Content-Length: -1", body=b"ok")),
         ("9112-6.3", "signed length", answer("Content-Length: +2", body=b"ok")),
@@ -188,6 +201,8 @@ BAD_FRAMING = [
         body=b"hello"),
     cut("9112-8", "a length that is not reached, half-closed", answer("Content-Length: 10", body=b"hello"), HALF_CLOSE,
         framing="length", body=b"hello"),
+    cut("9112-8", "a length of 2^63 - 1", answer("Content-Length: 9223372036854775807", body=b"hello"), CLOSE,
+        framing="length", body=b"hello"),
     cut("9112-8", "a length and no body", answer("Content-Length: 10"), CLOSE, framing="length", body=b""),
     cut("9112-8", "chunks without the last", answer(TE, body=b"5\r\nhello\r\n"), CLOSE, framing="chunked"),
     cut("9112-8", "half a chunk", answer(TE, body=b"a\r\nhello"), CLOSE, framing="chunked"),
@@ -208,6 +223,12 @@ BAD_FRAMING = [
         ("trailers too long", b"0\r\n" + b"X-A: bbbb\r\n" * 10000 + b"\r\n"))),
     cut("9112-7.1", "what breaks behind a good chunk", answer(TE, body=b"5\r\nhello\r\n"), b"5\r\nworldXX",
         framing="chunked"),
+    *(Case("9112-8", f"a reset inside of a body {name}", end=CLOSED,
+           client=[get(to="/stream"), Seen(b"hello"), GO, got(200, framing=framing, body=b"hello", cut=True)],
+           origin=[asked("GET /stream HTTP/1.1", does=(BODY, head + b"hello", WAIT, RESET))])
+      for name, head, framing in (("with a length", answer("Content-Length: 10"), "length"),
+                                  ("in chunks", answer(TE) + b"a\r\n", "chunked"),
+                                  ("that ends by close", answer(), "chunked"))),
     Case("9112-8", "a cut answer is not followed by another",
          client=[get() + get(to="/b"), got(200, cut=True, body=b"hello")], end=CLOSED,
          origin=[asked(GET, does=(BODY, answer("Content-Length: 10", body=b"hello"), CLOSE))]),

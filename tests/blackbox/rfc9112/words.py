@@ -2,13 +2,13 @@
 
     Case("9112-3.2.2", "absolute-form replaces Host",
          client=[lines("GET http://b.test/a HTTP/1.1", "Host: a.test"), OK],
-         origin=[Asked("GET /a HTTP/1.1", "Host: b.test")])
+         origin=[asked("GET /a HTTP/1.1", "Host: b.test")])
 
 `client` is what the client does and has to get, in order; `origin` is what the origin has to
 be asked, in order, and what it does then. A case that says nothing else ends with a
 connection that is kept and in step: the runner sends one more request on it. `end=CLOSED`
 says that the data plane closes it and sends nothing more. An origin without turns must not
-be asked anything.
+be asked anything. The paths that requests go to are routes of the file in test_rfc9112.py.
 """
 import re
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ HALF_CLOSE = Step("half-close")  # no more bytes from here; the other direction 
 CLOSE = Step("close")
 RESET = Step("reset")
 EOF = Step("eof")                # the other side has to have closed, with nothing in front
-GO = Step("go")                  # the client lets the origin go on behind WAIT
+GO = Step("go")                  # the other side may go on behind its WAIT
 WAIT = Step("wait")
 BODY = Step("body")              # the origin reads the request's body here, not at once
 
@@ -111,7 +111,7 @@ class Message:
 @dataclass(frozen=True)
 class Got(Message):
     status: int = 200
-    exact: bytes = None  # the whole head
+    exact: bytes = None    # the whole head
     to_head: bool = False  # it answers HEAD
 
 
