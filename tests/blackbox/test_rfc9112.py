@@ -64,22 +64,25 @@ class Origin(raw.Origin):
 
     def begin(self, turns):
         self.turns = collections.deque(turns)
-        self.seen, self.errors, self.readers, self.peers = [], [], [], set()
+        self.seen, self.errors, self.readers, self.accepted = [], [], [], []
         self.client_said_go, self.origin_said_go = threading.Semaphore(0), threading.Semaphore(0)
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                s, _ = self.listener.accept()
+                self.accepted.append((s, threading.Thread(target=self.serve, args=(s,), daemon=True)))
+                self.accepted[-1][1].start()
 
     def serve(self, s):
         with s:
             s.settimeout(weir.PATIENCE)
-            self.open.add(s)
             try:
-                self.peers.add(s.getpeername())
                 self.play(s)
             except (AssertionError, TimeoutError) as error:
                 self.errors.append(error)
             except OSError:
                 pass
-            finally:
-                self.open.discard(s)
 
     def play(self, s):
         number, reader = len(self.readers), Reader(s)
@@ -101,16 +104,16 @@ class Origin(raw.Origin):
                     return
 
     def end(self):
-        """Ends every connection, those that are still to be accepted too; the data plane has closed them then."""
+        """Ends every connection, also those still to be accepted; the data plane has closed them then."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=weir.PATIENCE) as last:
-            weir.wait_until(lambda: last.getsockname() in self.peers, "the last connection to be accepted")
-        weir.wait_until(self.all_closed, "the data plane to close its connections to the origin")
-
-    def all_closed(self):
-        for s in list(self.open):
+            last.shutdown(socket.SHUT_WR)
+            assert last.recv(1) == b""  # accepted, and so are all before it
+        self.client_said_go.release(len(self.accepted))
+        for s, thread in self.accepted:
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_WR)
-        return not self.open
+            thread.join(weir.PATIENCE)
+            assert not thread.is_alive(), "the data plane keeps a connection to the origin that has ended"
 
 
 def take_step(step, s, reader):
