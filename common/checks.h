@@ -29,6 +29,7 @@ field_check check_asterisk_or_regex;
 field_check check_certificate_pem;
 field_check check_private_key_pem;
 entity_check check_cert_matches_key, check_cert_alt_matches_key, check_cert_types_differ;
+entity_check check_ca_certificate;        /* one, not expired, CA:TRUE */
 /* clang-format on */
 
 /* ---- parsers ---- */
@@ -53,6 +54,11 @@ int host_port_parse(struct str text, struct host_port *out, struct err *e) WEIR_
  * brackets. False when it is no address.
  */
 bool target_address_normalize(struct str text, char out[TARGET_ADDRESS_MAX]);
+
+#define CERTIFICATE_DIGEST_LEN 64
+
+/* SHA-256 of the first certificate's DER form, lower-case hex and a NUL. False: no certificate. */
+bool certificate_digest(struct str pem, char out[CERTIFICATE_DIGEST_LEN + 1]);
 
 /* Position of the first byte that is no valid UTF-8 (RFC 3629), or s.len. */
 size_t utf8_invalid_at(struct str s);

@@ -98,6 +98,7 @@ enum field_flag {
     FF_KEY = 1 << 16,          /* the record's key: not part of its body */
     FF_UNIQUE_ACROSS_WS = 1 << 17, /* printed, for clients that know workspaces */
     FF_CREDENTIAL = 1 << 18,   /* never in a log either, but not "encrypted" in /schemas */
+    FF_QUIET = 1 << 19,        /* ours: not shown while it is null, nor in /schemas */
 };
 
 enum fk_action { FK_RESTRICT, FK_CASCADE };
@@ -251,6 +252,7 @@ struct entity {
     const struct subschema *(*subschema)(const json_t *doc, struct err *e);
     const char *plugin;          /* plugin that brings the entity, or NULL */
     bool has_ttl;                /* write-only "ttl" in seconds; expired rows vanish */
+    bool internal;               /* between store and data planes: no API, no file, no name finds it */
     bool hidden_collection;      /* only reachable under its parent (targets) */
     const char *subschema_key;   /* the field that chooses the subschema */
     void (*normalize)(json_t *doc); /* brings a valid document to its stored form, or NULL */

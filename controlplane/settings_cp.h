@@ -19,6 +19,7 @@ struct cp_settings {
     uint64_t cluster_heartbeat; /* us */
     int log_level; /* enum log_level */
     const char *log_file;
+    uint64_t ssl_ticket_rotation; /* us */
 };
 
 extern const struct settings_source cp_settings_source;

@@ -86,6 +86,10 @@ static const struct field fields[] = {
     F_INT(struct route, regex_priority, 20, .dflt = "0", .doc = "Order of regex routes, higher first."),
     F_ENUM(struct route, path_handling, 21, .dflt = "\"v0\"", .one_of = LIST("v0", "v1"),
            .doc = "How the service's path and the rest of the request's path are joined."),
+    F_ENUM(struct route, tls_verify_client, 40, .flags = FF_QUIET, .one_of = LIST("off", "optional", "optional_no_ca", "on"),
+           .doc = "Whether clients have to show a certificate: asked for in handshakes with a name of snis."),
+    F_ARRAY(struct route, tls_client_ca_certificates, 41, .flags = FF_QUIET, .elem = &elem_uuid,
+            .doc = "Ids of the CA certificates that clients' certificates are verified with; none: those of the data plane's settings."),
     F_END
 };
 
