@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 
 import pytest
@@ -532,3 +533,30 @@ def test_whose_client_certificate_is_shown(clean, ca):
     clean.cp.patch(f"/upstreams/{upstream}", {"client_certificate": None})
     assert (who("/plain"), who("/own")) == ("nobody", "of-service")
     origin.stop()
+
+
+def test_sync_brings_authorities_and_routes_that_ask(clean, ca, tmp_path):
+    """The second time there is nothing to do."""
+    row = "11111111-2222-4333-8444-000000000009"
+    pem = "".join(f"    {line}\n" for line in ca.pair.cert.splitlines())
+    file = declarative(tmp_path, f"""
+_format_version: "3.0"
+ca_certificates:
+- id: {row}
+  cert: |
+{pem}
+services:
+- name: up
+  url: {clean.upstream.url}
+  routes:
+  - {{name: a, paths: [/], snis: [s.test], tls_verify_client: "on", tls_client_ca_certificates: [{row}]}}
+""")
+    for changes in (3, 0):
+        out = subprocess.run([os.path.join(weir.BUILD, "weirctl"), "sync", "--admin-url", f"http://127.0.0.1:{clean.cp.port}",
+                              file], capture_output=True, text=True, timeout=weir.PATIENCE)
+        assert out.returncode == 0, out
+        print(out.stdout)
+        assert len(re.findall(r"^(?:creat|updat|delet|\+|~|-)", out.stdout, re.M)) == changes, out.stdout
+    clean.synced()
+    assert answer(clean.dp[0].tls_port, "s.test", ca.client("erin"))[0] == 200
+    assert answer(clean.dp[0].tls_port, "s.test")[0] == 400
