@@ -20,7 +20,8 @@ static void append(const json_t *key, enum record_op op, struct sbuf *out)
     WEIR_ASSERT(ok); /* a document of ours */
     r.body = sbuf_str(&body);
     record_append(out, &r);
-    explicit_bzero(body.p, body.len);
+    if (body.p)
+        explicit_bzero(body.p, body.len);
     sbuf_free(&body);
 }
 
