@@ -3,9 +3,9 @@
 
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <string.h>
 
+#include "common/rand.h"
 #include "dataplane/config/config.h"
 #include "dataplane/tls/tls.h"
 
@@ -87,8 +87,7 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CI
         if (!k)
             return 0;
         memcpy(name, &k->name, sizeof(k->name));
-        if (RAND_bytes(iv, EVP_MAX_IV_LENGTH) != 1) /* 16 bytes, as AES takes them */
-            return -1;
+        rand_bytes(iv, 16); /* AES's block */
         return set_up(k, iv, cipher, mac, 1) ? 1 : -1;
     }
     k = ticket_ring_find(ring, name, &renew);
