@@ -18,7 +18,7 @@ static const struct client_policy *policy_of(const struct exchange *x)
 
 static enum client_cert_state judge(const struct exchange *x, const struct client_policy *p)
 {
-    const SSL *ssl = x->io->c->io.ssl;
+    SSL *ssl = x->io->c->io.ssl;
 
     return p ? client_policy_judge(p, ssl) : tls_client_cert(ssl);
 }

@@ -111,6 +111,65 @@ static bool handshake_asked(const struct client_policy *p, const SSL *ssl)
     return n == sizeof(p->id) && memcmp(id, p->id, n) == 0;
 }
 
+/*
+ * Judgements other than the handshake's, kept with the connection: verifying costs as much as
+ * a handshake, and routes of one name may trust different authorities.
+ */
+#define JUDGED_MAX 4
+
+struct judged {
+    unsigned next;
+    struct {
+        unsigned char id[CLIENT_POLICY_ID_LEN];
+        enum client_cert_state state; /* CLIENT_CERT_NONE: not used */
+    } v[JUDGED_MAX];
+};
+
+static int judged_index = -1;
+
+static void free_judged(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int index, long argl, void *argp)
+{
+    (void)parent;
+    (void)ad;
+    (void)index;
+    (void)argl;
+    (void)argp;
+    free(ptr);
+}
+
+/* Before any thread of ours. */
+__attribute__((constructor)) static void make_index(void)
+{
+    judged_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, free_judged);
+    WEIR_ASSERT(judged_index >= 0);
+}
+
+static enum client_cert_state recall(const struct client_policy *p, const SSL *ssl)
+{
+    const struct judged *j = SSL_get_ex_data(ssl, judged_index);
+
+    for (unsigned i = 0; j && i < JUDGED_MAX; i++)
+        if (j->v[i].state != CLIENT_CERT_NONE && memcmp(j->v[i].id, p->id, sizeof(p->id)) == 0)
+            return j->v[i].state;
+    return CLIENT_CERT_NONE;
+}
+
+static void remember(const struct client_policy *p, SSL *ssl, enum client_cert_state state)
+{
+    struct judged *j = SSL_get_ex_data(ssl, judged_index);
+
+    if (!j) {
+        j = xcalloc(1, sizeof(*j));
+        if (SSL_set_ex_data(ssl, judged_index, j) != 1) {
+            free(j);
+            return;
+        }
+    }
+    memcpy(j->v[j->next].id, p->id, sizeof(p->id));
+    j->v[j->next].state = state;
+    j->next = (j->next + 1) % JUDGED_MAX;
+}
+
 /* In a resumed session the chain is gone: then its authority has to have signed it directly. */
 static bool verifies(const struct client_policy *p, const SSL *ssl)
 {
@@ -128,13 +187,18 @@ static bool verifies(const struct client_policy *p, const SSL *ssl)
     return ok;
 }
 
-enum client_cert_state client_policy_judge(const struct client_policy *p, const SSL *ssl)
+enum client_cert_state client_policy_judge(const struct client_policy *p, SSL *ssl)
 {
     enum client_cert_state state = tls_client_cert(ssl);
 
     if (state == CLIENT_CERT_NONE || handshake_asked(p, ssl))
         return state;
-    return verifies(p, ssl) ? CLIENT_CERT_VERIFIED : CLIENT_CERT_FAILED;
+    state = recall(p, ssl);
+    if (state == CLIENT_CERT_NONE) {
+        state = verifies(p, ssl) ? CLIENT_CERT_VERIFIED : CLIENT_CERT_FAILED;
+        remember(p, ssl, state);
+    }
+    return state;
 }
 
 /* ---- describing ---- */

@@ -55,9 +55,9 @@ enum client_cert_state tls_client_cert(const SSL *ssl);
 
 /*
  * Judged by p, whoever it was shown to: what the handshake found when it was made with the
- * same authorities, else the chain is verified now.
+ * same authorities, else the chain is verified now and the result kept with the connection.
  */
-enum client_cert_state client_policy_judge(const struct client_policy *p, const SSL *ssl);
+enum client_cert_state client_policy_judge(const struct client_policy *p, SSL *ssl);
 
 /* ---- describing ---- */
 
