@@ -4,7 +4,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <pcre2.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -453,4 +453,50 @@ int check_cert_types_differ(const json_t *doc, struct err *e)
     return err_set(e, ERR_INVALID,
                    "certificate and alternative certificate need to have different type (e.g. RSA "
                    "and ECDSA), the provided certificates were both of the same type");
+}
+
+static bool has_second_certificate(struct str pem)
+{
+    BIO *bio = bio_of(pem);
+    X509 *first = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    X509 *second = first ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    bool found = second != NULL;
+
+    X509_free(first);
+    X509_free(second);
+    BIO_free(bio);
+    return found;
+}
+
+int check_ca_certificate(const json_t *doc, struct err *e)
+{
+    struct str pem = json_str(json_object_get(doc, "cert"));
+    X509 *cert = load_cert(pem);
+    int rc = 0;
+
+    if (has_second_certificate(pem))
+        rc = err_set(e, ERR_INVALID, "please submit only one certificate at a time");
+    else if (cert && X509_cmp_current_time(X509_get0_notAfter(cert)) < 0)
+        rc = err_set(e, ERR_INVALID, "certificate expired, \"Not After\" time is in the past");
+    else if (cert && !(X509_get_extension_flags(cert) & EXFLAG_CA))
+        rc = err_set(e, ERR_INVALID,
+                     "certificate does not appear to be a CA because it is missing the \"CA\" basic "
+                     "constraint");
+    X509_free(cert);
+    ERR_clear_error();
+    return rc;
+}
+
+bool certificate_digest(struct str pem, char out[CERTIFICATE_DIGEST_LEN + 1])
+{
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    X509 *cert = pem.p ? load_cert(pem) : NULL;
+    bool ok = cert && X509_digest(cert, EVP_sha256(), bytes, &n) == 1;
+
+    for (unsigned i = 0; ok && i < n; i++)
+        snprintf(out + 2 * (size_t)i, 3, "%02x", bytes[i]);
+    X509_free(cert);
+    ERR_clear_error();
+    return ok;
 }

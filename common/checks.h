@@ -28,6 +28,7 @@ field_check check_asterisk_or_regex;
 field_check check_certificate_pem;
 field_check check_private_key_pem;
 entity_check check_cert_matches_key, check_cert_alt_matches_key, check_cert_types_differ;
+entity_check check_ca_certificate;        /* one, not expired, CA:TRUE */
 /* clang-format on */
 
 /* ---- parsers ---- */
@@ -64,6 +65,10 @@ struct ip_network {
 bool ip_network_parse(struct str text, struct ip_network *out);
 /* addr: IPv4 mapped. No IPv6 network has an IPv4 address. */
 bool ip_network_has(const struct ip_network *net, const unsigned char addr[16]);
+#define CERTIFICATE_DIGEST_LEN 64
+
+/* SHA-256 of the first certificate's DER form, lower-case hex and a NUL. False: no certificate. */
+bool certificate_digest(struct str pem, char out[CERTIFICATE_DIGEST_LEN + 1]);
 
 /* Position of the first byte that is no valid UTF-8 (RFC 3629), or s.len. */
 size_t utf8_invalid_at(struct str s);

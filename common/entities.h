@@ -19,11 +19,13 @@ enum entity_type {
     ET_TARGET = 8,
     ET_PLUGIN = 9,
     ET_KEYAUTH_CREDENTIAL = 10,
+    ET_TLS_TICKET_KEY = 50,
     ET_MAX = 63,
 };
 
-extern const struct entity entity_consumers, entity_certificates, entity_services, entity_routes,
-    entity_snis, entity_upstreams, entity_targets, entity_plugins, entity_keyauth_credentials;
+extern const struct entity entity_consumers, entity_certificates, entity_ca_certificates,
+    entity_services, entity_routes, entity_snis, entity_upstreams, entity_targets, entity_plugins,
+    entity_keyauth_credentials, entity_tls_ticket_keys;
 
 /* Bits of a route's, plugin's or service's protocols. */
 #define PROTOCOLS(X)                                                                               \
@@ -99,6 +101,8 @@ struct route {
     int path_handling; /* enum path_handling */
     struct str expression; /* in place of all of them: expr.h */
     int64_t priority;      /* of the expression */
+    int tls_verify_client;                   /* enum verify_client of the data plane; -1: not said */
+    struct list tls_client_ca_certificates;  /* struct str, ids */
 };
 
 struct consumer {
@@ -195,6 +199,14 @@ struct certificate {
     struct list snis; /* transient: the names in Admin API documents, empty on the wire */
 };
 
+struct ca_certificate {
+    struct uuid id;
+    int64_t created_at, updated_at;
+    struct str cert;        /* PEM */
+    struct str cert_digest; /* SHA-256 of the DER form, lower-case hex */
+    struct list tags;
+};
+
 struct sni {
     struct uuid id;
     struct str name;
@@ -210,6 +222,15 @@ struct keyauth_credential {
     struct str key;
     struct list tags;
     int64_t expires_at; /* wall clock, s; INT_NULL: never. Column of entities with a ttl */
+};
+
+#define TICKET_KEY_HEX 128
+
+struct tls_ticket_key { /* common/tickets.h */
+    struct uuid id; /* also the name that tickets carry */
+    int64_t created_at;
+    int64_t serial;
+    struct str key; /* TICKET_KEY_HEX digits: 32 bytes for AES-256, 32 for HMAC-SHA-256 */
 };
 
 #endif

@@ -101,6 +101,7 @@ enum field_flag {
     FF_CREDENTIAL = 1 << 18,   /* never in a log either, but not "encrypted" in /schemas */
     FF_EXPRESSIONS = 1 << 19,  /* of the router flavor expressions: always a column and a number
                                   on the wire, but in force only after schema_use_expressions */
+    FF_QUIET = 1 << 20,        /* ours: not shown while it is null, nor in /schemas */
 };
 
 enum fk_action { FK_RESTRICT, FK_CASCADE };
@@ -264,6 +265,7 @@ struct entity {
     const struct subschema *(*subschema)(const struct val *key, struct err *e);
     const char *plugin;          /* plugin that brings the entity, or NULL */
     bool has_ttl;                /* write-only "ttl" in seconds; expired rows vanish */
+    bool internal;               /* between store and data planes: no API, no file, no name finds it */
     bool hidden_collection;      /* only reachable under its parent (targets) */
     const char *subschema_key;   /* the field that chooses the subschema */
     void (*normalize)(json_t *doc); /* brings a valid document to its stored form, or NULL */

@@ -84,7 +84,8 @@ void schema_print_docs(struct sbuf *out)
 {
     sbuf_adds(out, "# Entities\n");
     for (size_t i = 0; entities[i]; i++)
-        add_table(out, entities[i]->name, entities[i]->doc, entities[i]->fields);
+        if (!entities[i]->internal)
+            add_table(out, entities[i]->name, entities[i]->doc, entities[i]->fields);
     sbuf_adds(out, "\n# Plugins\n");
     for (size_t i = 0; plugin_contracts[i]; i++)
         add_table(out, plugin_contracts[i]->name, plugin_contracts[i]->doc,

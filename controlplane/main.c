@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/notify.h"
 #include "controlplane/settings_cp.h"
+#include "controlplane/tickets.h"
 
 struct listeners {
     struct listen_addr *v;
@@ -26,6 +27,7 @@ struct control_plane {
     struct listeners admin_at, status_at;
     char *cluster_urls; /* NULL: off */
     struct admin admin;
+    struct tickets *tickets;
     struct server *status;
 };
 
@@ -199,6 +201,8 @@ static int start(struct control_plane *cp, struct err *e)
     cp->admin.configuration = cp_settings_json(&cp->set);
     if (gethostname(cp->admin.hostname, sizeof(cp->admin.hostname) - 1) != 0)
         cp->admin.hostname[0] = '\0';
+    if (tickets_start(cp->admin.store, (int64_t)(cp->set.ssl_ticket_rotation / 1000000), &cp->tickets, e) != 0)
+        return -1;
     return start_publisher(cp, e) != 0 || start_servers(cp, e) != 0 ? -1 : 0;
 }
 
@@ -210,6 +214,7 @@ static void stop(struct control_plane *cp)
     server_stop(&cp->admin.server, grace_ms);
     if (cp->admin.publisher)
         publisher_stop(&cp->admin.publisher);
+    tickets_stop(&cp->tickets);
     if (cp->admin.store)
         store_close(&cp->admin.store);
     if (cp->admin.nodes)

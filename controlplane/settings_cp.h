@@ -20,6 +20,7 @@ struct cp_settings {
     int log_level; /* enum log_level */
     int router_flavor; /* enum router_flavor */
     const char *log_file;
+    uint64_t ssl_ticket_rotation; /* us */
 };
 
 extern const struct settings_source cp_settings_source;

@@ -91,6 +91,9 @@ struct exchange {
 /* Routes x->req; fills x->match. False: x carries the 404 (or redirect, 426 ...) answer. */
 bool exchange_route(struct exchange *x);
 
+/* Whether the client's certificate is as the matched route demands. False: x carries the 400. */
+bool exchange_client_cert(struct exchange *x);
+
 /*
  * Makes the gateway's own error answer in the type the client accepts (proxying.md section
  * 3), message NULL: the status text. Fills x->resp, x->answer, x->answered.

@@ -221,7 +221,7 @@ bool exchange_route(struct exchange *x)
         answer_not_grpc(x);
         return false;
     }
-    return true;
+    return exchange_client_cert(x);
 }
 
 enum step in_ROUTE(struct xio *io)

@@ -109,11 +109,27 @@ int listeners_open(struct worker *w, const struct worker *first, SSL_CTX *tls, s
         struct listener *l = &w->listeners[w->n_listeners++];
 
         *l = (struct listener){.w = w, .addr = &w->set->proxy[i], .fd = -1, .again = {.fn = on_again}};
-        l->tls = l->addr->ssl ? tls : NULL;
+        if (l->addr->ssl) {
+            SSL_CTX_up_ref(tls);
+            l->tls = tls;
+        }
         if (open_one(l, first ? first->listeners[i].port : l->addr->port, e) != 0)
             return -1;
     }
     return 0;
+}
+
+void listeners_use_tls(struct worker *w, SSL_CTX *tls)
+{
+    for (size_t i = 0; i < w->n_listeners; i++) {
+        struct listener *l = &w->listeners[i];
+
+        if (!l->tls)
+            continue;
+        SSL_CTX_up_ref(tls);
+        SSL_CTX_free(l->tls);
+        l->tls = tls;
+    }
 }
 
 int listeners_start(struct worker *w, struct err *e)
@@ -135,6 +151,8 @@ void listeners_close(struct worker *w)
     for (size_t i = 0; i < w->n_listeners; i++) {
         struct listener *l = &w->listeners[i];
 
+        SSL_CTX_free(l->tls);
+        l->tls = NULL;
         if (l->fd < 0)
             continue;
         if (event_initialized(&l->ev))

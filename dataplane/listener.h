@@ -9,7 +9,7 @@ struct listener {
     const struct listen_addr *addr;
     int fd;
     uint16_t port; /* got, for port 0 */
-    SSL_CTX *tls;  /* default certificate; NULL: plain */
+    SSL_CTX *tls;  /* default certificate, a reference; NULL: plain */
     struct event ev;
     struct timer again; /* out of descriptors: tries later */
 };
@@ -21,6 +21,8 @@ struct listener {
  */
 int listeners_open(struct worker *w, const struct worker *first, SSL_CTX *tls, struct err *e) WEIR_MUSTCHECK;
 int listeners_start(struct worker *w, struct err *e) WEIR_MUSTCHECK; /* begins to accept */
+/* Connections from now on get this default certificate. */
+void listeners_use_tls(struct worker *w, SSL_CTX *tls);
 void listeners_close(struct worker *w);
 
 #endif

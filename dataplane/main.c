@@ -29,6 +29,8 @@
 #include "dataplane/observe/status.h"
 #include "dataplane/plugins/registry.h"
 #include "dataplane/sync/sync.h"
+#include "dataplane/tls/options.h"
+#include "dataplane/tls/own_tickets.h"
 #include "dataplane/tls/tls.h"
 #include "dataplane/upstream/upstream.h"
 #include "proto/records_of.h"
@@ -38,6 +40,7 @@
  * system at once and grows without being copied; left alone, malloc raises the bound by itself.
  */
 #define LARGE_BYTES (1 << 20)
+#define LOOK_S  3600
 #define POLL_NS 50000000 /* how often the end of the workers is looked for while draining */
 
 struct program {
@@ -48,7 +51,8 @@ struct program {
     struct resolver *resolver;
     struct sync *sync;
     struct status *status;
-    SSL_CTX *tls;
+    SSL_CTX *tls; /* default of ssl listeners; NULL: there are none */
+    struct own_tickets tickets;
     struct worker *workers;
     unsigned n_made, n_started;
     uint64_t declarative_version;
@@ -159,6 +163,7 @@ static int apply_declarative(struct program *p, struct err *e)
         decl_errors_free(&errors);
         return err_set(e, ERR_INVALID, "declarative file '%s' is refused", p->set.declarative);
     }
+    own_tickets_all(&p->tickets, &records);
     malloc_trim(0); /* the file's tree is gone; the configuration comes from another thread's heap */
     if (configurator_load(p->configurator, &records, p->declarative_version + 1, e) == 0) {
         p->declarative_version++;
@@ -168,6 +173,33 @@ static int apply_declarative(struct program *p, struct err *e)
     }
     sbuf_free(&records);
     return rc;
+}
+
+static int64_t wall_s(void)
+{
+    return (int64_t)(clock_wall_us() / 1000000);
+}
+
+static bool has_own_tickets(const struct program *p)
+{
+    return *p->set.declarative && p->tls && p->set.ssl_session_tickets;
+}
+
+/* Without a control plane the keys of tickets are ours, and their change is one of the configuration. */
+static void rotate_tickets(struct program *p)
+{
+    struct sbuf records = {0};
+    struct err e;
+
+    if (own_tickets_rotate(&p->tickets, wall_s(), &records)) {
+        if (configurator_apply(p->configurator, false, sbuf_str(&records), p->declarative_version + 1, &e) == 0)
+            p->declarative_version++;
+        else
+            LOG(LOG_ERROR, "ticket_keys_not_rotated", "%s", err_text(&e));
+    }
+    if (records.p)
+        explicit_bzero(records.p, records.len);
+    sbuf_free(&records);
 }
 
 static int sink_apply(void *arg, bool full, struct str records, uint64_t version, struct err *e)
@@ -349,13 +381,20 @@ static int start(struct program *p, struct err *e)
     const struct configurator_hooks hooks = {
         .on_active = on_active, .arg = p, .flavor = (enum router_flavor)p->set.router_flavor};
 
-    if (find_id(p, e) != 0 || plugins_init(p->set.n_workers, &p->node_id, e) != 0)
+    if (tls_options_init(&p->set, e) != 0 || find_id(p, e) != 0 || plugins_init(p->set.n_workers, &p->node_id, e) != 0)
         return -1;
     if (configurator_start(p->set.n_workers, &hooks, &p->configurator, e) != 0 ||
         resolver_start(&p->resolver, e) != 0)
         return -1;
     if (any_ssl(&p->set) && !(p->tls = tls_default_ctx(p->set.ssl_cert, p->set.ssl_cert_key, e)))
         return -1;
+    if (has_own_tickets(p)) {
+        struct sbuf unused = {0};
+
+        p->tickets.rotation_s = (int64_t)(p->set.ssl_ticket_rotation_us / 1000000);
+        (void)own_tickets_rotate(&p->tickets, wall_s(), &unused); /* sent with the first configuration */
+        sbuf_free(&unused);
+    }
     if (make_workers(p, e) != 0)
         return -1;
     if (*p->set.declarative && apply_declarative(p, e) != 0)
@@ -374,6 +413,26 @@ static void tell_all(struct program *p, enum worker_order order)
         worker_tell(&p->workers[i], order);
 }
 
+/* A broken file leaves the old certificate in place. One that we made ourselves stays. */
+static void reload_certificate(struct program *p)
+{
+    struct err e;
+    SSL_CTX *ctx;
+
+    if (!p->tls || !*p->set.ssl_cert)
+        return;
+    ctx = tls_default_ctx(p->set.ssl_cert, p->set.ssl_cert_key, &e);
+    if (!ctx) {
+        LOG(LOG_ERROR, "ssl_cert_refused", "%s", err_text(&e));
+        return;
+    }
+    SSL_CTX_free(p->tls);
+    p->tls = ctx;
+    for (unsigned i = 0; i < p->n_started; i++)
+        worker_give_tls(&p->workers[i], ctx);
+    LOG(LOG_NOTICE, "ssl_cert_applied", "files=\"%s\"", p->set.ssl_cert);
+}
+
 static void reload(struct program *p)
 {
     struct err e;
@@ -382,6 +441,7 @@ static void reload(struct program *p)
         LOG(LOG_ERROR, "log_reopen", "%s", err_text(&e));
     if (p->sync && *p->set.cluster_cert && sync_reload_certificates(p->sync, &e) != 0)
         LOG(LOG_ERROR, "cluster_certificates", "%s", err_text(&e));
+    reload_certificate(p);
     if (!*p->set.declarative)
         return;
     if (apply_declarative(p, &e) != 0)
@@ -414,11 +474,26 @@ static void drain(struct program *p, const sigset_t *signals)
     p->n_started = 0;
 }
 
+/* The next signal; -1: something may be due. */
+static int wait_signal(const struct program *p, const sigset_t *signals)
+{
+    struct timespec wait = {0};
+
+    if (!has_own_tickets(p))
+        return sigwaitinfo(signals, NULL);
+    wait.tv_sec = (time_t)own_tickets_wait_s(&p->tickets, wall_s());
+    if (wait.tv_sec > LOOK_S) /* the wall clock may be set */
+        wait.tv_sec = LOOK_S;
+    return sigtimedwait(signals, NULL, &wait);
+}
+
 static void serve(struct program *p, const sigset_t *signals)
 {
     for (;;) {
-        int sig = sigwaitinfo(signals, NULL);
+        int sig = wait_signal(p, signals);
 
+        if (has_own_tickets(p))
+            rotate_tickets(p);
         if (sig == SIGHUP)
             reload(p);
         else if (sig == SIGTERM || sig == SIGINT)
@@ -447,6 +522,8 @@ static void stop(struct program *p)
         configurator_stop(&p->configurator);
     plugins_fini();
     SSL_CTX_free(p->tls);
+    own_tickets_fini(&p->tickets);
+    tls_options_fini();
     dp_settings_fini(&p->set);
 }
 

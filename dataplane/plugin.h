@@ -29,6 +29,7 @@
 #include "common/plugins/contract.h"
 #include "dataplane/exchange.h"
 #include "dataplane/observe/metrics.h"
+#include "dataplane/tls/client_cert.h"
 
 struct plugin_ops {
     const struct plugin_contract *contract;
@@ -121,6 +122,12 @@ void plugin_authenticated(struct exchange *x, const struct c_consumer *consumer,
                           const struct c_credential *credential, struct str credential_identifier);
 /* Loads the anonymous consumer (id or username); false: there is none. */
 bool plugin_anonymous(struct exchange *x, struct str consumer);
+
+/* ---- the client's certificate ---- */
+/* As the route's tls_verify_client and its authorities judge it. */
+enum client_cert_state plugin_client_cert(struct exchange *x);
+/* Subject, fingerprint...; p NULL: there is none. Made anew with each call. */
+struct str plugin_client_cert_part(struct exchange *x, enum client_cert_part part);
 
 /* ---- waiting ---- */
 /*

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "dataplane/tls/client_cert.h"
 
 #define WORKERS_MAX 256
 
@@ -158,6 +159,10 @@ static const char *const log_words[] = {
 
 static const char *const real_ip_words[] = {"X-Real-IP", "X-Forwarded-For", NULL};
 
+static const char *const cipher_words[] = {"modern", "intermediate", "old", "fips", "custom", NULL};
+static const char *const prefer_words[] = {"suite", "on", "off", NULL};
+static const char *const verify_client_words[] = {VERIFY_CLIENT_WORDS, NULL};
+
 #define OFF(m) .off = offsetof(struct dp_settings, m)
 
 /* clang-format off */
@@ -230,8 +235,42 @@ static const struct setting table[] = {
      .doc = "Headers that the gateway adds to responses, or off."},
     {"headers_upstream", ST_TEXT, OFF(headers_upstream_text), .dflt = "X-Kong-Request-Id", .check = check_headers_upstream,
      .doc = "Headers of the gateway on requests to upstreams, or off."},
-    {"ssl_cert", ST_TEXT, OFF(ssl_cert), .doc = "PEM file of the default certificate chain; empty makes a self-signed one."},
-    {"ssl_cert_key", ST_TEXT, OFF(ssl_cert_key), .doc = "PEM file of the key of ssl_cert."},
+    {"ssl_cert", ST_TEXT, OFF(ssl_cert),
+     .doc = "PEM files of the default certificate chain, one per type of key, commas between them, read again on HUP; empty makes a self-signed one."},
+    {"ssl_cert_key", ST_TEXT, OFF(ssl_cert_key), .doc = "PEM files of the keys of ssl_cert, in the same order."},
+    {"ssl_cipher_suite", ST_ENUM, OFF(ssl_cipher_suite), .dflt = "intermediate", .words = cipher_words,
+     .doc = "Protocols, ciphers and preference of TLS listeners by name; custom takes them from the next three."},
+    {"ssl_protocols", ST_TEXT, OFF(ssl_protocols),
+     .doc = "Protocols of TLS listeners, like TLSv1.2 TLSv1.3; empty: those of ssl_cipher_suite."},
+    {"ssl_ciphers", ST_TEXT, OFF(ssl_ciphers), .doc = "Ciphers up to TLS 1.2, as OpenSSL lists them; needs ssl_cipher_suite = custom."},
+    {"ssl_prefer_server_ciphers", ST_ENUM, OFF(ssl_prefer_server_ciphers), .dflt = "suite", .words = prefer_words,
+     .doc = "Whether our order of ciphers counts, not the client's; suite: as ssl_cipher_suite has it."},
+    {"ssl_dhparam", ST_TEXT, OFF(ssl_dhparam),
+     .doc = "PEM file of DH parameters, or ffdhe2048, ffdhe3072, ffdhe4096; empty: as strong as the certificate's key."},
+    {"ssl_session_tickets", ST_BOOL, OFF(ssl_session_tickets), .dflt = "on",
+     .doc = "Whether clients get tickets to resume sessions with; there is no other way to resume."},
+    {"ssl_session_timeout", ST_DURATION, OFF(ssl_session_timeout_us), .dflt = "24h", .min = 1e6, .max = 7 * 86400e6,
+     .doc = "How long a session may be resumed; at most until its ticket's key is gone."},
+    {"ssl_ticket_rotation", ST_DURATION, OFF(ssl_ticket_rotation_us), .dflt = "12h", .min = 1e6, .max = 365 * 86400e6,
+     .doc = "Age at which a key of tickets is replaced, without a control plane; else the control plane's setting counts."},
+    {"ssl_ktls", ST_BOOL, OFF(ssl_ktls), .dflt = "off",
+     .doc = "Lets the kernel encrypt where it can (its tls module) and the cipher allows; else nothing changes."},
+    {"ssl_verify_client", ST_ENUM, OFF(ssl_verify_client), .dflt = "off", .words = verify_client_words,
+     .doc = "Whether TLS listeners ask clients for a certificate; a route's tls_verify_client comes first."},
+    {"ssl_client_certificate", ST_TEXT, OFF(ssl_client_certificate),
+     .doc = "PEM file of the authorities for ssl_verify_client."},
+    {"ssl_verify_depth", ST_INT, OFF(ssl_verify_depth), .dflt = "1", .min = 0, .max = 100,
+     .doc = "Most certificates between a client's and its authority's."},
+    {"lua_ssl_trusted_certificate", ST_TEXT, OFF(lua_ssl_trusted_certificate), .dflt = "system",
+     .doc = "Authorities for upstreams whose service names none: system, PEM files, commas between them."},
+    {"lua_ssl_verify_depth", ST_INT, OFF(lua_ssl_verify_depth), .dflt = "1", .min = 0, .max = 100,
+     .doc = "Most certificates between an upstream's and its authority's, when the service does not say."},
+    {"tls_certificate_verify", ST_BOOL, OFF(tls_certificate_verify), .dflt = "off",
+     .doc = "Whether certificates of upstreams are verified when the service does not say."},
+    {"client_ssl", ST_BOOL, OFF(client_ssl), .dflt = "off",
+     .doc = "Shows client_ssl_cert to upstreams when neither service nor upstream has a client certificate."},
+    {"client_ssl_cert", ST_TEXT, OFF(client_ssl_cert), .doc = "PEM file of the certificate chain for client_ssl."},
+    {"client_ssl_cert_key", ST_TEXT, OFF(client_ssl_cert_key), .doc = "PEM file of the key of client_ssl_cert."},
     {"log_level", ST_ENUM, OFF(log_level_index), .dflt = "notice", .words = log_words, .doc = "Least important level that is logged."},
     {"log_file", ST_TEXT, OFF(log_file), .doc = "Log file, opened again on HUP; empty is standard error."},
     SETTING_END,
@@ -246,6 +285,16 @@ static void split_labels(struct dp_settings *s)
         s->labels = xrealloc(s->labels, (s->n_labels + 1) * sizeof(*s->labels));
         s->labels[s->n_labels++] = str_dup(str_trim(piece));
     }
+}
+
+static size_t count_items(const char *list)
+{
+    struct str rest = str_trim(str_of(list)), piece;
+    size_t n = 0;
+
+    while (rest.len && str_next(&rest, ',', &piece))
+        n++;
+    return n;
 }
 
 static int finish(struct dp_settings *s, struct err *e)
@@ -263,8 +312,9 @@ static int finish(struct dp_settings *s, struct err *e)
     if (!*s->control_plane && !*s->declarative)
         return err_set(e, ERR_INVALID,
                        "nothing to serve: give --control-plane URL or --declarative FILE");
-    if (!*s->ssl_cert != !*s->ssl_cert_key)
-        return err_set(e, ERR_INVALID, "ssl_cert and ssl_cert_key belong together");
+    if (count_items(s->ssl_cert) != count_items(s->ssl_cert_key))
+        return err_set(e, ERR_INVALID, "ssl_cert and ssl_cert_key belong together: %zu and %zu files",
+                       count_items(s->ssl_cert), count_items(s->ssl_cert_key));
     for (size_t i = 0; i < s->n_proxy; i++)
         if (s->proxy[i].proxy_protocol)
             return err_set(e, ERR_INVALID, "proxy_listen: proxy_protocol is not supported yet");

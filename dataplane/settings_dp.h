@@ -32,13 +32,30 @@ struct cidr {
     unsigned bits;
 };
 
+/* In the order of the words of ssl_cipher_suite and ssl_prefer_server_ciphers. */
+enum cipher_suite { CIPHERS_MODERN, CIPHERS_INTERMEDIATE, CIPHERS_OLD, CIPHERS_FIPS, CIPHERS_CUSTOM };
+enum prefer_server { PREFER_AS_SUITE, PREFER_ON, PREFER_OFF };
+
 enum real_ip_header { REAL_IP_X_REAL_IP, REAL_IP_X_FORWARDED_FOR };
 
 struct dp_settings {
     /* as given; the table is in settings_dp.c */
     const char *proxy_listen, *status_listen, *control_plane, *declarative, *data_dir, *workers_text;
     const char *cluster_ca, *cluster_cert, *cluster_cert_key;
-    const char *ssl_cert, *ssl_cert_key;
+    const char *ssl_cert, *ssl_cert_key; /* lists of files, commas between them */
+    int ssl_cipher_suite;                /* enum cipher_suite */
+    int ssl_prefer_server_ciphers;       /* enum prefer_server */
+    const char *ssl_protocols, *ssl_ciphers, *ssl_dhparam;
+    bool ssl_session_tickets, ssl_ktls;
+    uint64_t ssl_session_timeout_us, ssl_ticket_rotation_us;
+    int ssl_verify_client; /* enum verify_client (tls/client_cert.h) */
+    const char *ssl_client_certificate;
+    int64_t ssl_verify_depth;
+    const char *lua_ssl_trusted_certificate;
+    int64_t lua_ssl_verify_depth;
+    bool tls_certificate_verify;
+    bool client_ssl;
+    const char *client_ssl_cert, *client_ssl_cert_key;
     const char *trusted_ips_text, *headers_text, *headers_upstream_text;
     const char *log_file, *node_id, *node_labels;
     int real_ip_header; /* enum real_ip_header */

@@ -52,6 +52,19 @@ static void begin_drain(struct worker *w)
     pool_close_idle(w);
 }
 
+static void take_tls(struct worker *w)
+{
+    SSL_CTX *ctx;
+
+    pthread_mutex_lock(&w->mail_lock);
+    ctx = w->tls_next;
+    w->tls_next = NULL;
+    pthread_mutex_unlock(&w->mail_lock);
+    if (ctx)
+        listeners_use_tls(w, ctx);
+    SSL_CTX_free(ctx);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     struct worker *w = arg;
@@ -61,6 +74,7 @@ static void on_wake(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
         LOG_LIMITED(LOG_ERROR, "eventfd", "errno=%d", errno);
+    take_tls(w);
     order = atomic_load(&w->order);
     if (order == ORDER_STOP)
         w->loop_over = true;
@@ -75,6 +89,19 @@ void worker_wake(struct worker *w)
 
     if (write(w->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
         LOG_LIMITED(LOG_ERROR, "eventfd", "errno=%d", errno);
+}
+
+void worker_give_tls(struct worker *w, SSL_CTX *ctx)
+{
+    SSL_CTX *before;
+
+    SSL_CTX_up_ref(ctx);
+    pthread_mutex_lock(&w->mail_lock);
+    before = w->tls_next;
+    w->tls_next = ctx;
+    pthread_mutex_unlock(&w->mail_lock);
+    SSL_CTX_free(before);
+    worker_wake(w);
 }
 
 void worker_tell(struct worker *w, enum worker_order order)
@@ -217,6 +244,7 @@ void worker_fini(struct worker *w)
     close(w->wake_fd);
     free(w->scratch);
     free(w->listeners);
+    SSL_CTX_free(w->tls_next);
     pthread_mutex_destroy(&w->mail_lock);
 }
 

@@ -73,6 +73,7 @@ struct worker {
     int wake_fd;
     pthread_mutex_t mail_lock;
     struct name_job *mail; /* answers of the resolver */
+    SSL_CTX *tls_next;     /* for the listeners, or NULL; a reference */
     _Atomic unsigned order; /* what main wants: enum worker_order */
     bool draining;
     uint64_t drain_until_us;
@@ -88,6 +89,8 @@ int worker_init(struct worker *w, unsigned index, const struct dp_settings *set,
 int worker_start(struct worker *w, struct err *e) WEIR_MUSTCHECK;
 void worker_tell(struct worker *w, enum worker_order order); /* any thread */
 void worker_wake(struct worker *w);                          /* any thread */
+/* New connections get this default certificate. Any thread; keeps a reference. */
+void worker_give_tls(struct worker *w, SSL_CTX *ctx);
 void worker_join(struct worker *w);
 void worker_fini(struct worker *w);
 

@@ -182,6 +182,8 @@ static int read_current(struct sync *s, struct err *e)
     for (size_t i = 0; rc == 0 && entities[i]; i++) {
         const struct entity *ent = entities[i];
 
+        if (ent->internal)
+            continue;
         json_object_set_new(s->current, ent->name, json_object());
         if (!ent->hidden_collection && ent->path) {
             rc = fetch(s, ent, ent->path, query.p ? query.p : "", e);

@@ -4,6 +4,7 @@
 const struct entity *const entities[] = {
     &entity_consumers,
     &entity_certificates,
+    &entity_ca_certificates,
     &entity_services,
     &entity_routes,
     &entity_snis,
@@ -11,6 +12,7 @@ const struct entity *const entities[] = {
     &entity_targets,
     &entity_plugins,
     &entity_keyauth_credentials,
+    &entity_tls_ticket_keys,
     NULL,
 };
 

@@ -93,6 +93,10 @@ static const struct field fields[] = {
           .doc = "What requests must be like, in place of the fields above; with router_flavor = expressions."),
     F_INT(struct route, priority, 23, .flags = FF_EXPRESSIONS | FF_REQUIRED, .dflt = "0", .between = RANGE(0, 70368744177663),
           .doc = "Order of routes with an expression, higher first; with router_flavor = expressions."),
+    F_ENUM(struct route, tls_verify_client, 40, .flags = FF_QUIET, .one_of = LIST("off", "optional", "optional_no_ca", "on"),
+           .doc = "Whether clients have to show a certificate: asked for in handshakes with a name of snis."),
+    F_ARRAY(struct route, tls_client_ca_certificates, 41, .flags = FF_QUIET, .elem = &elem_uuid,
+            .doc = "Ids of the CA certificates that clients' certificates are verified with; none: those of the data plane's settings."),
     F_END
 };
 

@@ -21,6 +21,9 @@ struct compiler {
  */
 int derive(struct build *b, struct err *e) WEIR_MUSTCHECK;
 
+/* The part of it in client_auth.c. */
+int derive_client_auth(struct build *b, struct err *e) WEIR_MUSTCHECK;
+
 /* Lets go of client contexts that no version uses. */
 void client_tls_prune(struct compiler *c);
 void client_tls_drop(struct compiler *c);

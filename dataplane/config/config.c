@@ -48,6 +48,9 @@ const struct pmap_type map_types[MAP_COUNT] = {
     [MAP_TARGETS] = {key_id, true},
     [MAP_CERTIFICATES] = {key_id, true},
     [MAP_SNIS] = {key_id, true},
+    [MAP_CA_CERTIFICATES] = {key_id, true},
+    [MAP_TICKET_KEYS] = {key_id, true},
+    [MAP_ASKING_ROUTES] = {key_id, false},
     [MAP_CONSUMER_NAMES] = {key_username, false},
     [MAP_CONSUMER_CUSTOM_IDS] = {key_custom_id, false},
     [MAP_CREDENTIAL_KEYS] = {key_credential, false},
@@ -127,6 +130,8 @@ struct roots roots_share(const struct roots *r)
     for (int i = 0; i < MAP_COUNT; i++)
         out.m[i] = pmap_share(&r->m[i]);
     obj_ref(out.global ? &out.global->o : NULL);
+    obj_ref(out.auth ? &out.auth->o : NULL);
+    obj_ref(out.tickets ? &out.tickets->o : NULL);
     out.router = router_share(&r->router);
     return out;
 }
@@ -137,7 +142,11 @@ void roots_drop(struct roots *r)
     for (int i = MAP_COUNT; i-- > 0;)
         pmap_drop(&r->m[i], &map_types[i]);
     obj_unref(r->global ? &r->global->o : NULL);
+    obj_unref(r->auth ? &r->auth->o : NULL);
+    obj_unref(r->tickets ? &r->tickets->o : NULL);
     r->global = NULL;
+    r->auth = NULL;
+    r->tickets = NULL;
 }
 
 /* ---- looking up ---- */
@@ -213,6 +222,11 @@ const struct chain *config_chain(const struct config *c, const struct c_route *r
     if (r && r->chain)
         return r->chain;
     return s && s->chain ? s->chain : &c->r.global->c;
+}
+
+const struct ticket_ring *config_ticket_keys(const struct config *c)
+{
+    return c->r.tickets ? &c->r.tickets->ring : NULL;
 }
 
 /* ---- server names ---- */

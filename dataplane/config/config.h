@@ -15,8 +15,10 @@
 #include "common/plugins/contract.h"
 #include "dataplane/msg.h"
 
+struct client_policy;
 struct config;
 struct plugin_ops;
+struct ticket_ring;
 
 /* ---- compiled entities: what record_decode gave, plus what is worth knowing in advance ---- */
 
@@ -98,8 +100,17 @@ const struct c_consumer *config_consumer_by_name(const struct config *c, struct 
 const struct c_credential *config_key(const struct config *c, struct str key, uint64_t wall_us);
 /* service.host to its upstream, or to the service's own single target. Never NULL. */
 const struct c_upstream *config_upstream(const struct config *c, const struct c_service *s);
-/* Server context for a TLS name: exact, *.suffix, prefix.*, "*", then NULL (the default). */
+/* Server context for a TLS name ("": none was sent): exact, *.suffix, prefix.*, "*", then NULL (the default). */
 SSL_CTX *config_sni(const struct config *c, struct str name);
+
+/*
+ * Whether the handshake for this name asks for a client certificate, as routes with that name
+ * say; and what a route demands of it. NULL: nothing is said.
+ */
+const struct client_policy *config_client_policy(const struct config *c, struct str sni);
+const struct client_policy *config_route_client_policy(const struct config *c, const struct uuid *route);
+/* Keys of session tickets; NULL: there are none. */
+const struct ticket_ring *config_ticket_keys(const struct config *c);
 
 /* The merged chain for a match: the route's, else its service's, else the global one. */
 const struct chain *config_chain(const struct config *c, const struct c_route *r, const struct c_service *s);

@@ -12,6 +12,8 @@
 #include "dataplane/config/config.h"
 #include "dataplane/config/pmap.h"
 #include "dataplane/route/router.h"
+#include "dataplane/tls/client_cert.h"
+#include "dataplane/tls/tickets.h"
 
 /* One record's body and the lists decoded from it: what an entity's strings point into. */
 struct block {
@@ -72,9 +74,9 @@ struct tls_obj {
     SSL_CTX *ctx;
     struct ent_obj *certificate; /* keeps the key's address meaningful */
     struct tls_key {
-        const struct ent_obj *certificate;
-        int64_t depth;
-        int32_t protocol, verify;
+        const struct ent_obj *certificate; /* NULL: that of the settings, or none */
+        int32_t depth, verify, protocol;
+        unsigned char authorities[32]; /* SHA-256 of their digests; zeros: the settings' */
     } key;
 };
 
@@ -138,6 +140,39 @@ struct o_certificate {
     SSL_CTX *ctx;
 };
 
+struct o_ca_certificate {
+    struct ent_obj head;
+    struct ca_certificate def;
+    X509 *x509;
+};
+
+struct o_ticket_key {
+    struct ent_obj head;
+    struct tls_ticket_key def;
+    struct ticket_key key;
+};
+
+/* All keys of session tickets, as the workers use them. */
+struct ticket_ring_obj {
+    struct obj o;
+    struct ticket_ring ring;
+};
+
+/* Whose certificates are asked for (client_auth.c). */
+struct auth_obj {
+    struct obj o;
+    struct auth_route {
+        struct uuid id;
+        struct client_policy *policy;
+    } *routes; /* by id */
+    struct auth_name {
+        char *name; /* or a wildcard; lower case */
+        struct client_policy *policy;
+    } *names; /* by name */
+    size_t n_routes, n_names;
+    bool any_wildcard;
+};
+
 struct o_sni {
     struct ent_obj head;
     struct sni def;
@@ -156,17 +191,21 @@ enum map_id {
     MAP_TARGETS,
     MAP_CERTIFICATES,
     MAP_SNIS,
+    MAP_CA_CERTIFICATES,
+    MAP_TICKET_KEYS,
     /* by name */
     MAP_CONSUMER_NAMES,
     MAP_CONSUMER_CUSTOM_IDS,
     MAP_CREDENTIAL_KEYS,
     MAP_UPSTREAM_NAMES,
     MAP_SNI_NAMES,
+    /* some of those by id */
+    MAP_ASKING_ROUTES, /* with tls_verify_client */
     /* sets by another entity's id */
     MAP_PLUGINS_OF,  /* of a consumer, else route, else service, else nil: global */
     MAP_ROUTES_OF,   /* routes with plugins of their own, of a service */
     MAP_TARGETS_OF,  /* of an upstream */
-    MAP_SERVICES_OF, /* that show this client certificate */
+    MAP_SERVICES_OF, /* that show this client certificate, or trust this CA certificate */
     MAP_COUNT
 };
 
@@ -181,7 +220,9 @@ struct set_obj {
 
 struct roots {
     struct pmap m[MAP_COUNT];
-    struct chain_obj *global; /* never NULL in a version */
+    struct chain_obj *global;        /* never NULL in a version */
+    struct auth_obj *auth;           /* NULL: no route asks for client certificates */
+    struct ticket_ring_obj *tickets; /* NULL: no keys */
     struct router router;
 };
 

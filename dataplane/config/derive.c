@@ -4,12 +4,16 @@
  *
  *   plugins -> global chain -> chains of services and routes with plugins of their own
  *   targets -> rounds of upstreams      certificates -> client contexts of services
- *   routes  -> the router
+ *   routes  -> the router, and whose certificates are asked for (client_auth.c)
+ *   keys    -> the ring of session tickets
  */
+#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "dataplane/config/compiler.h"
+#include "dataplane/tls/options.h"
 #include "dataplane/tls/tls.h"
 #include "dataplane/upstream/wrr.h"
 
@@ -197,51 +201,153 @@ void client_tls_drop(struct compiler *c)
     pmap_drop(&c->client_tls, &client_tls_map);
 }
 
-/* The context that s asks for: making one reads the system's authorities, so they are shared. */
+int ca_stack(const struct build *b, struct list ids, bool all, STACK_OF(X509) *to, struct err *e)
+{
+    for (size_t i = 0; i < ids.n; i++) {
+        struct str text = LIST_AT(ids, struct str, i);
+        const struct o_ca_certificate *ca = NULL;
+        struct uuid id;
+        char at[24];
+
+        if (uuid_parse(text, &id))
+            ca = (const struct o_ca_certificate *)roots_get(&b->r, MAP_CA_CERTIFICATES, &id);
+        if (!ca && all) {
+            snprintf(at, sizeof(at), "%zu", i + 1);
+            err_set(e, ERR_NOT_FOUND, "no CA certificate '" STR_FMT "'", STR_ARG(text));
+            return err_in(e, at);
+        }
+        if (ca && X509_add_cert(to, ca->x509, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) != 1)
+            return err_set(e, ERR_INTERNAL, "no memory for CA certificates");
+    }
+    return 0;
+}
+
+/* The client certificate: the service's, else its upstream's; NULL without e: neither has one. */
+static int find_certificate(const struct build *b, const struct service *s, struct o_certificate **out, struct err *e)
+{
+    const struct uuid *id = &s->client_certificate;
+    const struct obj *u;
+
+    *out = NULL;
+    u = pmap_get(&b->r.m[MAP_UPSTREAM_NAMES], &map_types[MAP_UPSTREAM_NAMES], s->host);
+    if (uuid_is_nil(id) && u)
+        id = &((const struct o_upstream *)u)->c.def.client_certificate;
+    if (uuid_is_nil(id))
+        return 0;
+    *out = (struct o_certificate *)roots_get(&b->r, MAP_CERTIFICATES, id);
+    if (*out)
+        return 0;
+    err_set(e, ERR_NOT_FOUND, "no such certificate");
+    return err_in(e, "client_certificate");
+}
+
+/*
+ * The authorities that s names; NULL: those of the settings count. Where s itself demands
+ * verification all of them have to be there; where the settings do, what is missing lets nobody
+ * in, and no change of anything else is refused for it.
+ */
+static int find_authorities(const struct build *b, const struct service *s, bool verify, STACK_OF(X509) **out,
+                            struct err *e)
+{
+    *out = NULL;
+    if (!verify || s->ca_certificates.n == 0)
+        return 0;
+    *out = sk_X509_new_null();
+    if (!*out)
+        return err_set(e, ERR_INTERNAL, "no memory for CA certificates");
+    if (ca_stack(b, s->ca_certificates, s->tls_verify == 1 && s->enabled, *out, e) == 0)
+        return 0;
+    sk_X509_pop_free(*out, X509_free);
+    *out = NULL;
+    return err_in(e, "ca_certificates");
+}
+
+static void digest_authorities(const STACK_OF(X509) *all, unsigned char out[SHA256_DIGEST_LENGTH])
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    unsigned char one[EVP_MAX_MD_SIZE];
+    unsigned n = 0;
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+
+    for (int i = 0; ok && i < sk_X509_num(all); i++)
+        ok = X509_digest(sk_X509_value(all, i), EVP_sha256(), one, &n) == 1 && EVP_DigestUpdate(md, one, n) == 1;
+    ok = ok && EVP_DigestFinal_ex(md, out, &n) == 1;
+    WEIR_ASSERT(ok); /* only memory can fail */
+    EVP_MD_CTX_free(md);
+}
+
+/* The context for key, shared; a reference. NULL with e. */
+static struct tls_obj *client_tls(struct compiler *c, const struct tls_key *key, struct o_certificate *cert,
+                                  const STACK_OF(X509) *authorities, struct err *e)
+{
+    struct str name = str_n((const char *)key, sizeof(*key));
+    struct tls_obj *t = (struct tls_obj *)pmap_get(&c->client_tls, &client_tls_map, name);
+    struct upstream_tls want = {.verify = key->verify, .depth = key->depth, .authorities = authorities};
+    SSL_CTX *ctx;
+
+    if (t) {
+        obj_ref(&t->o);
+        return t;
+    }
+    if (cert) {
+        want.cert = cert->def.cert;
+        want.key = cert->def.key;
+    } else if (tls_options->cert.len) {
+        want.cert = sbuf_str(&tls_options->cert);
+        want.key = sbuf_str(&tls_options->key);
+    }
+    ctx = tls_client_ctx(&want, e);
+    if (!ctx)
+        return NULL;
+    t = obj_new(&tls_type, sizeof(*t));
+    t->ctx = ctx;
+    t->key = *key;
+    t->certificate = cert ? &cert->head : NULL;
+    obj_ref(cert ? &cert->head.o : NULL);
+    pmap_put(&c->client_tls, &client_tls_map, &t->o);
+    return t;
+}
+
+/* The context that s asks for. Equal ones are one: each is large. */
 static int derive_tls(struct build *b, struct o_service *s, struct err *e)
 {
     const struct service *def = &s->c.def;
-    struct o_certificate *cert = NULL;
+    bool verify = def->tls_verify < 0 ? tls_options->verify : def->tls_verify == 1;
+    STACK_OF(X509) *authorities;
+    struct o_certificate *cert;
     struct tls_key key;
-    struct tls_obj *t;
 
-    if (def->ca_certificates.n && def->enabled && def->tls_verify == 1) {
-        /* the system's authorities instead would let in peers that the service rules out */
-        err_set(e, ERR_NOT_FOUND, "no CA certificate '" STR_FMT "'",
-                STR_ARG(LIST_AT(def->ca_certificates, struct str, 0)));
-        return err_in(e, "ca_certificates.1");
-    }
-    if (!uuid_is_nil(&def->client_certificate)) {
-        cert = (struct o_certificate *)roots_get(&b->r, MAP_CERTIFICATES, &def->client_certificate);
-        if (!cert) {
-            err_set(e, ERR_NOT_FOUND, "no such certificate");
-            return err_in(e, "client_certificate");
-        }
-    }
+    if (find_certificate(b, def, &cert, e) != 0 || find_authorities(b, def, verify, &authorities, e) != 0)
+        return -1;
     memset(&key, 0, sizeof(key));
     key.certificate = cert ? &cert->head : NULL;
-    key.depth = def->tls_verify_depth;
+    key.depth = def->tls_verify_depth == INT_NULL ? tls_options->verify_depth : (int32_t)def->tls_verify_depth;
+    key.verify = verify;
     key.protocol = def->protocol;
-    key.verify = def->tls_verify;
-    t = (struct tls_obj *)pmap_get(&b->compiler->client_tls, &client_tls_map,
-                                   str_n((const char *)&key, sizeof(key)));
-    if (!t) {
-        SSL_CTX *ctx = tls_client_ctx(def, cert ? &cert->def : NULL, NULL, 0, e);
+    if (authorities)
+        digest_authorities(authorities, key.authorities);
+    s->tls = client_tls(b->compiler, &key, cert, authorities, e);
+    sk_X509_pop_free(authorities, X509_free);
+    s->c.tls_ctx = s->tls ? s->tls->ctx : NULL;
+    return s->tls ? 0 : -1;
+}
 
-        if (!ctx)
-            return -1;
-        t = obj_new(&tls_type, sizeof(*t));
-        t->ctx = ctx;
-        t->key = key;
-        t->certificate = cert ? &cert->head : NULL;
-        obj_ref(cert ? &cert->head.o : NULL);
-        pmap_put(&b->compiler->client_tls, &client_tls_map, &t->o);
-    } else {
-        obj_ref(&t->o);
-    }
-    s->tls = t;
-    s->c.tls_ctx = t->ctx;
-    return 0;
+/* Whether the service's upstream shows a certificate of its own, now or in the version before. */
+static bool upstream_shows(const struct roots *r, struct str name)
+{
+    const struct obj *u = pmap_get(&r->m[MAP_UPSTREAM_NAMES], &map_types[MAP_UPSTREAM_NAMES], name);
+
+    return u && !uuid_is_nil(&((const struct o_upstream *)u)->c.def.client_certificate);
+}
+
+static void service_is_due(struct obj *o, void *arg)
+{
+    const struct o_service *s = (const struct o_service *)o;
+    struct build *b = arg;
+
+    if (s->c.tls && uuid_is_nil(&s->c.def.client_certificate) &&
+        (upstream_shows(&b->r, s->c.def.host) || upstream_shows(b->base, s->c.def.host)))
+        id_list_add(&b->services, &s->head.id);
 }
 
 static int derive_service(struct build *b, const struct uuid *id, struct err *e)
@@ -264,6 +370,8 @@ static int derive_services(struct build *b, struct err *e)
 {
     char where[32 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
 
+    if (b->upstream_certs && b->r.m[MAP_UPSTREAMS].n + b->base->m[MAP_UPSTREAMS].n > 0)
+        pmap_each(&b->r.m[MAP_SERVICES], service_is_due, b);
     id_list_unique(&b->services);
     for (size_t i = 0; i < b->services.n; i++) {
         if (derive_service(b, &b->services.v[i], e) == 0)
@@ -398,14 +506,56 @@ static int derive_upstream(struct build *b, const struct uuid *id, struct err *e
     return 0;
 }
 
+/* ---- keys of session tickets ---- */
+
+static void ring_fini(struct obj *o)
+{
+    struct ticket_ring *r = &((struct ticket_ring_obj *)o)->ring;
+
+    OPENSSL_cleanse(r->v, r->n * sizeof(r->v[0]));
+}
+
+static const struct obj_type ring_type = {.name = "ticket keys", .fini = ring_fini};
+
+/* Newest first. */
+static int key_cmp(const void *a, const void *b)
+{
+    const struct o_ticket_key *x = *(const struct o_ticket_key *const *)a, *y = *(const struct o_ticket_key *const *)b;
+
+    return x->key.serial > y->key.serial ? -1 : x->key.serial < y->key.serial;
+}
+
+static void derive_tickets(struct build *b)
+{
+    const struct pmap *keys = &b->r.m[MAP_TICKET_KEYS];
+    struct ticket_ring_obj *t = NULL;
+    struct members m;
+
+    if (!b->tickets)
+        return;
+    obj_unref(b->r.tickets ? &b->r.tickets->o : NULL);
+    if (keys->n) {
+        m = members_sorted(keys, key_cmp);
+        t = obj_new(&ring_type, sizeof(*t) + m.n * sizeof(t->ring.v[0]));
+        t->ring.n = (uint32_t)m.n;
+        for (uint32_t i = 0; i < t->ring.n; i++)
+            t->ring.v[i] = ((struct o_ticket_key *)m.v[i])->key;
+        free(m.v);
+    }
+    b->r.tickets = t;
+}
+
 int derive(struct build *b, struct err *e)
 {
     char where[32 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
 
     derive_scopes(b);
+    derive_tickets(b);
     if (derive_services(b, e) != 0)
         return -1;
     derive_routes(b);
+    if (derive_client_auth(b, e) != 0)
+        return -1;
     id_list_unique(&b->consumers);
     for (size_t i = 0; i < b->consumers.n; i++)
         derive_consumer(b, &b->consumers.v[i]);

@@ -5,6 +5,7 @@
 #include "dataplane/plugins/registry.h"
 #include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
+#include "dataplane/tls/pem.h"
 #include "dataplane/tls/tls.h"
 
 static void unref(void *o)
@@ -241,8 +242,19 @@ static void route_copied(struct ent_obj *o)
     r->c.chain = NULL;
 }
 
+static bool asks(const struct ent_obj *o)
+{
+    return o && ((const struct o_route *)o)->c.def.tls_verify_client >= 0;
+}
+
+static void index_asking(struct build *b, struct ent_obj *old, struct ent_obj *now)
+{
+    index_name(b, MAP_ASKING_ROUTES, asks(old) ? old : NULL, asks(now) ? now : NULL);
+}
+
 static void route_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
 {
+    b->client_auth = b->client_auth || asks(old) || asks(now);
     id_list_add(&b->routes, now ? &now->id : &old->id);
 }
 
@@ -302,14 +314,25 @@ static void service_copied(struct ent_obj *o)
     service_single(s);
 }
 
-static void index_client_certificate(struct build *b, struct ent_obj *old, struct ent_obj *now)
+/* Whose change the client context of s follows. */
+static void each_certificate(const struct service *s, void (*fn)(struct roots *, enum map_id, const struct uuid *,
+                                                                 struct ent_obj *), struct roots *r, struct ent_obj *o)
 {
-    struct o_service *was = (struct o_service *)old, *is = (struct o_service *)now;
+    struct uuid id;
 
-    if (was && !uuid_is_nil(&was->c.def.client_certificate))
-        roots_set_remove(&b->r, MAP_SERVICES_OF, &was->c.def.client_certificate, old);
-    if (is && !uuid_is_nil(&is->c.def.client_certificate))
-        roots_set_add(&b->r, MAP_SERVICES_OF, &is->c.def.client_certificate, now);
+    if (!uuid_is_nil(&s->client_certificate))
+        fn(r, MAP_SERVICES_OF, &s->client_certificate, o);
+    for (size_t i = 0; i < s->ca_certificates.n; i++)
+        if (uuid_parse(LIST_AT(s->ca_certificates, struct str, i), &id))
+            fn(r, MAP_SERVICES_OF, &id, o);
+}
+
+static void index_certificates(struct build *b, struct ent_obj *old, struct ent_obj *now)
+{
+    if (old)
+        each_certificate(&((struct o_service *)old)->c.def, roots_set_remove, &b->r, old);
+    if (now)
+        each_certificate(&((struct o_service *)now)->c.def, roots_set_add, &b->r, now);
 }
 
 static void service_touch(struct build *b, const struct ent_obj *old WEIR_UNUSED,
@@ -505,9 +528,14 @@ static void upstream_copied(struct ent_obj *o)
     u->c = (struct c_upstream){.def = u->c.def};
 }
 
-static void upstream_touch(struct build *b, const struct ent_obj *old WEIR_UNUSED,
-                           const struct ent_obj *now)
+static bool shows_certificate(const struct ent_obj *o)
 {
+    return o && !uuid_is_nil(&((const struct o_upstream *)o)->c.def.client_certificate);
+}
+
+static void upstream_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
+{
+    b->upstream_certs = b->upstream_certs || shows_certificate(old) || shows_certificate(now);
     if (now)
         id_list_add(&b->upstreams, &now->id);
 }
@@ -575,12 +603,18 @@ static void touch_member(struct obj *o, void *arg)
     id_list_add(arg, &((struct ent_obj *)o)->id);
 }
 
-static void certificate_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
+static void services_touch(struct build *b, const struct uuid *certificate)
 {
-    const struct pmap *services = roots_set(&b->r, MAP_SERVICES_OF, now ? &now->id : &old->id);
+    const struct pmap *services = roots_set(&b->r, MAP_SERVICES_OF, certificate);
 
     if (services)
         pmap_each(services, touch_member, &b->services);
+}
+
+static void certificate_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
+{
+    services_touch(b, now ? &now->id : &old->id);
+    b->upstream_certs = true;
 }
 
 static void certificate_fini(struct obj *o)
@@ -589,6 +623,57 @@ static void certificate_fini(struct obj *o)
 
     SSL_CTX_free(cert->ctx);
     unref(cert->head.block);
+}
+
+static int ca_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e)
+{
+    struct o_ca_certificate *ca = (struct o_ca_certificate *)o;
+    STACK_OF(X509) *all = pem_certificates(ca->def.cert, false, e);
+
+    if (!all)
+        return err_in(e, "cert");
+    ca->x509 = sk_X509_shift(all);
+    sk_X509_pop_free(all, X509_free);
+    return 0;
+}
+
+static void ca_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
+{
+    services_touch(b, now ? &now->id : &old->id);
+    b->client_auth = true;
+}
+
+static void ca_fini(struct obj *o)
+{
+    struct o_ca_certificate *ca = (struct o_ca_certificate *)o;
+
+    X509_free(ca->x509);
+    unref(ca->head.block);
+}
+
+static int ticket_key_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e)
+{
+    struct o_ticket_key *k = (struct o_ticket_key *)o;
+
+    k->key.name = o->id;
+    k->key.serial = k->def.serial;
+    return ticket_key_parse(k->def.key, &k->key, e) == 0 ? 0 : err_in(e, "key");
+}
+
+static void ticket_key_touch(struct build *b, const struct ent_obj *old WEIR_UNUSED,
+                             const struct ent_obj *now WEIR_UNUSED)
+{
+    b->tickets = true;
+}
+
+static void ticket_key_fini(struct obj *o)
+{
+    struct o_ticket_key *k = (struct o_ticket_key *)o;
+
+    OPENSSL_cleanse(&k->key, sizeof(k->key));
+    if (k->head.block)
+        OPENSSL_cleanse(k->head.block->body, k->head.block->body_len);
+    unref(k->head.block);
 }
 
 static int sni_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o,
@@ -615,9 +700,9 @@ static void index_sni(struct build *b, struct ent_obj *old, struct ent_obj *now)
 
 const struct row_kind row_kinds[] = {
     {KIND(entity_routes, ET_ROUTE, MAP_ROUTES, o_route, c.def, route_fini),
-     .complete = route_complete, .copied = route_copied, .touch = route_touch},
+     .complete = route_complete, .copied = route_copied, .index = index_asking, .touch = route_touch},
     {KIND(entity_services, ET_SERVICE, MAP_SERVICES, o_service, c.def, service_fini),
-     .complete = service_complete, .copied = service_copied, .index = index_client_certificate,
+     .complete = service_complete, .copied = service_copied, .index = index_certificates,
      .touch = service_touch},
     {KIND(entity_consumers, ET_CONSUMER, MAP_CONSUMERS, o_consumer, c.def, consumer_fini),
      .complete = consumer_complete, .copied = consumer_copied, .index = index_consumer, .touch = consumer_touch},
@@ -633,6 +718,10 @@ const struct row_kind row_kinds[] = {
     {KIND(entity_certificates, ET_CERTIFICATE, MAP_CERTIFICATES, o_certificate, def,
           certificate_fini),
      .complete = certificate_complete, .touch = certificate_touch},
+    {KIND(entity_ca_certificates, ET_CA_CERTIFICATE, MAP_CA_CERTIFICATES, o_ca_certificate, def, ca_fini),
+     .complete = ca_complete, .touch = ca_touch},
+    {KIND(entity_tls_ticket_keys, ET_TLS_TICKET_KEY, MAP_TICKET_KEYS, o_ticket_key, def, ticket_key_fini),
+     .complete = ticket_key_complete, .touch = ticket_key_touch},
     {KIND(entity_snis, ET_SNI, MAP_SNIS, o_sni, def, plain_fini),
      .complete = sni_complete, .index = index_sni},
 };

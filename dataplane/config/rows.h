@@ -22,7 +22,10 @@ struct build {
     struct roots r;
     struct id_list routes, services, consumers, upstreams; /* whose derived parts may differ */
     struct id_list plugged;                                /* services whose plugins have changed */
-    bool global; /* plugins bound to nothing have changed */
+    bool global;             /* plugins bound to nothing have changed */
+    bool upstream_certs;     /* upstreams' client certificates may have changed */
+    bool client_auth;        /* routes that ask for certificates, or whom they trust */
+    bool tickets;            /* keys of session tickets */
 };
 
 /* How a type of record is compiled. */
@@ -56,6 +59,12 @@ int row_apply(struct build *b, const struct record *r, struct err *e) WEIR_MUSTC
  * NULL: there is none.
  */
 struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id);
+
+/*
+ * Appends the CA certificates that ids (struct str) name. An unknown one is an error with e when
+ * all are needed, else it is left out.
+ */
+int ca_stack(const struct build *b, struct list ids, bool all, STACK_OF(X509) *to, struct err *e) WEIR_MUSTCHECK;
 
 /* What rows need of the compiler. */
 unsigned compiler_plugin_order(const struct compiler *c, const struct plugin_contract *contract);

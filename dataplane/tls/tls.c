@@ -2,107 +2,85 @@
 #include "dataplane/tls/tls.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "common/log.h"
 #include "common/rand.h"
 #include "dataplane/config/config.h"
 #include "dataplane/conn.h"
+#include "dataplane/live.h"
+#include "dataplane/tls/options.h"
+#include "dataplane/tls/pem.h"
+#include "dataplane/tls/tickets.h"
 #include "dataplane/upstream/upstream.h"
 #include "dataplane/worker.h"
 
 #define SELF_SIGNED_DAYS 3650
 
-/* err_set with OpenSSL's own reason behind it. */
-static int ssl_err(struct err *e, const char *what)
-{
-    unsigned long code = ERR_get_error();
-    char reason[160] = "no reason given";
-
-    if (code)
-        ERR_error_string_n(code, reason, sizeof(reason));
-    ERR_clear_error();
-    return err_set(e, ERR_INVALID, "%s: %s", what, reason);
-}
-
-/* ---- PEM ---- */
-
-static int use_chain(SSL_CTX *ctx, struct str pem, struct err *e)
-{
-    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.len);
-    X509 *cert = bio ? PEM_read_bio_X509_AUX(bio, NULL, NULL, NULL) : NULL;
-    int rc = -1;
-
-    ERR_clear_error();
-    if (!cert || SSL_CTX_use_certificate(ctx, cert) != 1) {
-        ssl_err(e, "the certificate is not usable PEM");
-        goto out;
-    }
-    SSL_CTX_clear_chain_certs(ctx);
-    for (;;) {
-        X509 *more = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-        if (!more)
-            break;
-        if (SSL_CTX_add0_chain_cert(ctx, more) != 1) {
-            X509_free(more);
-            ssl_err(e, "the certificate chain is not usable");
-            goto out;
-        }
-    }
-    ERR_clear_error(); /* "no start line": the end of the file */
-    rc = 0;
-out:
-    X509_free(cert);
-    BIO_free(bio);
-    return rc;
-}
-
-static int use_key(SSL_CTX *ctx, struct str pem, struct err *e)
-{
-    BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.len);
-    static char no_passphrase[] = ""; /* keeps OpenSSL from asking at a terminal */
-    EVP_PKEY *key;
-    int rc = 0;
-
-    ERR_clear_error();
-    key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, no_passphrase) : NULL;
-    if (!key || SSL_CTX_use_PrivateKey(ctx, key) != 1)
-        rc = ssl_err(e, "the key is not usable PEM, or not the certificate's");
-    EVP_PKEY_free(key);
-    BIO_free(bio);
-    return rc;
-}
-
-static int use_pair(SSL_CTX *ctx, struct str cert, struct str key, struct err *e)
-{
-    if (use_chain(ctx, cert, e) != 0)
-        return err_in(e, "cert");
-    if (use_key(ctx, key, e) != 0)
-        return err_in(e, "key");
-    return 0;
-}
-
 /* ---- server side ---- */
 
-/* The certificate entity for the name the client asks for, of the current configuration. */
-static int on_servername(SSL *ssl, int *alert, void *arg)
+static struct worker *worker_of(const SSL *ssl)
 {
-    struct worker *w = ((struct conn *)SSL_get_ex_data(ssl, tls_ex_index()))->w;
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    SSL_CTX *ctx;
+    return ((const struct conn *)SSL_get_ex_data(ssl, tls_ex_index()))->w;
+}
 
-    (void)alert;
+const struct config *tls_config_of(const SSL *ssl)
+{
+    const struct config_pin *pin = *worker_of(ssl)->current;
+
+    return pin ? pin->config : NULL;
+}
+
+/* The name of the server_name extension (RFC 6066 section 3); "" when there is none. */
+static struct str hello_name(SSL *ssl)
+{
+    const unsigned char *p;
+    size_t len, list, name;
+
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &p, &len) != 1 || len < 5)
+        return STR("");
+    list = (size_t)p[0] << 8 | p[1];
+    name = (size_t)p[3] << 8 | p[4];
+    if (list != len - 2 || p[2] != TLSEXT_NAMETYPE_host_name || name != len - 5)
+        return STR(""); /* OpenSSL refuses it by itself if it is broken */
+    return str_n((const char *)p + 5, name);
+}
+
+/*
+ * Chooses certificate and client policy by name. Here and not in the server name callback,
+ * which comes after the decision to resume a session: the policy has its say in that.
+ */
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+    const struct config *config = tls_config_of(ssl);
+    const struct client_policy *policy = NULL;
+    struct str name = hello_name(ssl);
+    SSL_CTX *ctx = NULL;
+
     (void)arg;
-    if (!name || !*w->current)
-        return SSL_TLSEXT_ERR_NOACK;
-    ctx = config_sni((*w->current)->config, str_of(name));
+    if (config) {
+        ctx = config_sni(config, name);
+        policy = config_client_policy(config, name);
+    }
     if (ctx)
         SSL_set_SSL_CTX(ssl, ctx); /* holds a reference: the configuration may go */
-    return SSL_TLSEXT_ERR_OK;
+    if (!policy)
+        policy = tls_options->client_policy;
+    if (!policy || policy->mode == VERIFY_CLIENT_OFF || client_policy_ask(ssl, policy) == 0)
+        return SSL_CLIENT_HELLO_SUCCESS;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
+}
+
+/* Says that the name was understood, which puts it into the sessions of TLS 1.2. */
+static int on_servername(SSL *ssl, int *alert, void *arg)
+{
+    (void)alert;
+    (void)arg;
+    return SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
@@ -125,15 +103,45 @@ static SSL_CTX *new_ctx(const SSL_METHOD *method, struct err *e)
     SSL_CTX *ctx = SSL_CTX_new(method);
 
     if (!ctx) {
-        ssl_err(e, "no TLS context");
+        tls_err(e, "no TLS context");
         return NULL;
     }
-    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    /* a chain is sent as it was given: building one would verify it in every handshake */
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                              SSL_MODE_RELEASE_BUFFERS);
+                              SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
     SSL_CTX_set_read_ahead(ctx, 1);
     return ctx;
+}
+
+static int use_ciphers(SSL_CTX *ctx)
+{
+    const struct tls_options *o = tls_options;
+
+    if (SSL_CTX_set_min_proto_version(ctx, o->min_version) != 1 ||
+        (o->ciphers && SSL_CTX_set_cipher_list(ctx, o->ciphers) != 1) ||
+        (o->suites && SSL_CTX_set_ciphersuites(ctx, o->suites) != 1))
+        return -1;
+    if (!o->dh)
+        return SSL_CTX_set_dh_auto(ctx, 1) == 1 ? 0 : -1;
+    if (EVP_PKEY_up_ref(o->dh) != 1)
+        return -1;
+    if (SSL_CTX_set0_tmp_dh_pkey(ctx, o->dh) == 1)
+        return 0;
+    EVP_PKEY_free(o->dh);
+    return -1;
+}
+
+/* Sessions are with the clients: nothing to look up, nothing to share. */
+static int use_tickets(SSL_CTX *ctx)
+{
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL |
+                                            SSL_SESS_CACHE_NO_AUTO_CLEAR);
+    SSL_CTX_set_timeout(ctx, tls_options->session_timeout_s);
+    if (tls_options->tickets)
+        return SSL_CTX_set_num_tickets(ctx, 1) == 1 ? tickets_use(ctx) : -1;
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    return SSL_CTX_set_num_tickets(ctx, 0) == 1 ? 0 : -1;
 }
 
 static SSL_CTX *new_server_ctx(struct err *e)
@@ -143,13 +151,16 @@ static SSL_CTX *new_server_ctx(struct err *e)
 
     if (!ctx)
         return NULL;
-    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL); /* tickets */
+    SSL_CTX_set_options(ctx, tls_options->ssl_options);
     SSL_CTX_set_session_id_context(ctx, context, sizeof(context) - 1);
-    SSL_CTX_set_num_tickets(ctx, 1);
+    SSL_CTX_set_client_hello_cb(ctx, on_client_hello, NULL);
     SSL_CTX_set_tlsext_servername_callback(ctx, on_servername);
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
-    return ctx;
+    if (use_ciphers(ctx) == 0 && use_tickets(ctx) == 0)
+        return ctx;
+    tls_err(e, "no TLS context for clients");
+    SSL_CTX_free(ctx);
+    return NULL;
 }
 
 SSL_CTX *tls_server_ctx(struct str cert, struct str key, struct str cert_alt, struct str key_alt, struct err *e)
@@ -158,7 +169,7 @@ SSL_CTX *tls_server_ctx(struct str cert, struct str key, struct str cert_alt, st
 
     if (!ctx)
         return NULL;
-    if (use_pair(ctx, cert, key, e) != 0 || (cert_alt.p && use_pair(ctx, cert_alt, key_alt, e) != 0)) {
+    if (pem_use_pair(ctx, cert, key, e) != 0 || (cert_alt.p && pem_use_pair(ctx, cert_alt, key_alt, e) != 0)) {
         SSL_CTX_free(ctx);
         return NULL;
     }
@@ -186,33 +197,40 @@ static int self_signed(SSL_CTX *ctx, struct err *e)
         rc = 0;
 out:
     if (rc != 0)
-        ssl_err(e, "no self-signed certificate");
+        tls_err(e, "no self-signed certificate");
     X509_free(cert);
     EVP_PKEY_free(key);
     return rc;
 }
 
-SSL_CTX *tls_default_ctx(const char *cert_file, const char *key_file, struct err *e)
+/* Takes the next item of a list. False: there is none. */
+static bool next_file(struct str *rest, char out[PATH_MAX])
 {
+    struct str piece;
+
+    if (!rest->len || !str_next(rest, ',', &piece))
+        return false;
+    piece = str_trim(piece);
+    snprintf(out, PATH_MAX, STR_FMT, STR_ARG(piece));
+    return true;
+}
+
+SSL_CTX *tls_default_ctx(const char *cert_files, const char *key_files, struct err *e)
+{
+    struct str certs = str_trim(str_of(cert_files)), keys = str_trim(str_of(key_files));
     SSL_CTX *ctx = new_server_ctx(e);
+    char cert[PATH_MAX], key[PATH_MAX];
     int rc;
 
     if (!ctx)
         return NULL;
-    ERR_clear_error();
-    if (!*cert_file)
-        rc = self_signed(ctx, e);
-    else if (SSL_CTX_use_certificate_chain_file(ctx, cert_file) != 1)
-        rc = ssl_err(e, cert_file);
-    else if (SSL_CTX_use_PrivateKey_file(ctx, key_file, SSL_FILETYPE_PEM) != 1)
-        rc = ssl_err(e, key_file);
-    else
-        rc = 0;
-    if (rc != 0) {
-        SSL_CTX_free(ctx);
-        return NULL;
-    }
-    return ctx;
+    rc = certs.len ? 0 : self_signed(ctx, e);
+    while (rc == 0 && next_file(&certs, cert) && next_file(&keys, key))
+        rc = pem_use_pair_files(ctx, cert, key, e);
+    if (rc == 0)
+        return ctx;
+    SSL_CTX_free(ctx);
+    return NULL;
 }
 
 /* ---- client side ---- */
@@ -227,42 +245,38 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
     return 1; /* kept: the reference is ours now */
 }
 
-static int trust(SSL_CTX *ctx, const struct str *pems, size_t n, struct err *e)
+static int trust(SSL_CTX *ctx, const STACK_OF(X509) *authorities, struct err *e)
 {
-    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    X509_STORE *shared;
 
-    if (n == 0)
-        return SSL_CTX_set_default_verify_paths(ctx) == 1 ? 0 : ssl_err(e, "the system's authorities");
-    for (size_t i = 0; i < n; i++) {
-        BIO *bio = BIO_new_mem_buf(pems[i].p, (int)pems[i].len);
-        X509 *ca = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-        int ok = ca && X509_STORE_add_cert(store, ca) == 1;
-
-        X509_free(ca);
-        BIO_free(bio);
-        if (!ok)
-            return ssl_err(e, "a CA certificate is not usable PEM");
+    if (!authorities) {
+        shared = tls_trusted(e);
+        if (shared)
+            SSL_CTX_set1_cert_store(ctx, shared);
+        return shared ? 0 : -1;
     }
+    for (int i = 0; i < sk_X509_num(authorities); i++)
+        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), sk_X509_value(authorities, i)) != 1)
+            return tls_err(e, "a CA certificate is not usable");
     return 0;
 }
 
-SSL_CTX *tls_client_ctx(const struct service *s, const struct certificate *client, const struct str *ca_pems,
-                        size_t n_ca_pems, struct err *e)
+SSL_CTX *tls_client_ctx(const struct upstream_tls *want, struct err *e)
 {
     SSL_CTX *ctx = new_ctx(TLS_client_method(), e);
 
     if (!ctx)
         return NULL;
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ctx, on_session);
-    if (s->tls_verify == 1) {
+    if (want->verify) {
         SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-        if (s->tls_verify_depth != INT_NULL)
-            SSL_CTX_set_verify_depth(ctx, (int)s->tls_verify_depth);
-        if (trust(ctx, ca_pems, n_ca_pems, e) != 0)
+        SSL_CTX_set_verify_depth(ctx, want->depth);
+        if (trust(ctx, want->authorities, e) != 0)
             goto fail;
     }
-    if (client && use_pair(ctx, client->cert, client->key, e) != 0)
+    if (want->cert.p && pem_use_pair(ctx, want->cert, want->key, e) != 0)
         goto fail;
     return ctx;
 fail:
