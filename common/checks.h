@@ -54,6 +54,18 @@ int host_port_parse(struct str text, struct host_port *out, struct err *e) WEIR_
  */
 bool target_address_normalize(struct str text, char out[TARGET_ADDRESS_MAX]);
 
+/* Addresses that begin alike. */
+struct ip_network {
+    unsigned char addr[16]; /* IPv4 as ::ffff:a.b.c.d; 0 behind the first bits */
+    uint8_t bits;           /* that count: of an IPv4 network 96 more than written */
+    bool v4;
+};
+
+/* "10.0.0.1", "10.0.0.0/8", "2001:db8::/32". */
+bool ip_network_parse(struct str text, struct ip_network *out);
+/* addr: IPv4 mapped. No IPv6 network has an IPv4 address. */
+bool ip_network_has(const struct ip_network *net, const unsigned char addr[16]);
+
 /* Position of the first byte that is no valid UTF-8 (RFC 3629), or s.len. */
 size_t utf8_invalid_at(struct str s);
 

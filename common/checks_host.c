@@ -339,18 +339,49 @@ int check_ip(const struct field *f, const json_t *value, struct err *e)
     return err_set(e, ERR_INVALID, "not an ip address: " STR_FMT, STR_ARG(text));
 }
 
+bool ip_network_parse(struct str text, struct ip_network *out)
+{
+    struct str addr = str_n(text.p, str_find(text, '/'));
+    unsigned char ip[16];
+    uint64_t prefix;
+
+    memset(out, 0, sizeof(*out));
+    out->v4 = parse_ipv4(addr, ip);
+    if (!out->v4 && !(count(addr, ':') >= 2 && parse_ip(AF_INET6, addr, ip)))
+        return false;
+    prefix = out->v4 ? 32 : 128;
+    if (addr.len < text.len && (!str_to_u64(str_n(text.p + addr.len + 1, text.len - addr.len - 1),
+                                            &prefix) ||
+                                prefix > (out->v4 ? 32 : 128)))
+        return false;
+    out->bits = (uint8_t)(prefix + (out->v4 ? 96 : 0));
+    memset(out->addr + 10, 0xff, out->v4 ? 2 : 0);
+    memcpy(out->addr + (out->v4 ? 12 : 0), ip, out->v4 ? 4 : 16);
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned kept = out->bits > 8 * i ? out->bits - 8 * i : 0;
+
+        out->addr[i] &= (unsigned char)(kept >= 8 ? 0xff : 0xff00 >> kept);
+    }
+    return true;
+}
+
+bool ip_network_has(const struct ip_network *net, const unsigned char addr[16])
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    unsigned whole = net->bits / 8, rest = net->bits % 8;
+
+    return net->v4 == (memcmp(addr, mapped, sizeof(mapped)) == 0) &&
+           memcmp(addr, net->addr, whole) == 0 &&
+           (rest == 0 || ((addr[whole] ^ net->addr[whole]) >> (8 - rest)) == 0);
+}
+
 int check_ip_or_cidr(const struct field *f, const json_t *value, struct err *e)
 {
     struct str text = json_str(value);
-    size_t slash = str_find(text, '/');
-    uint64_t prefix = 0;
-    int bits;
+    struct ip_network net;
 
     (void)f;
-    if (is_ip(str_n(text.p, slash), &bits) &&
-        (slash == text.len ||
-         (str_to_u64(str_n(text.p + slash + 1, text.len - slash - 1), &prefix) &&
-          prefix <= (uint64_t)bits)))
+    if (ip_network_parse(text, &net))
         return 0;
     return err_set(e, ERR_INVALID, "invalid ip or cidr range: '" STR_FMT "'", STR_ARG(text));
 }

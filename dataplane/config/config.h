@@ -134,6 +134,28 @@ bool config_match(const struct config *c, const struct route_query *q, struct ar
 size_t config_match_all(const struct config *c, const struct route_query *q, struct arena *scratch,
                         const struct c_route **routes, uint64_t *priorities, size_t max);
 
+/* A connection of the stream proxy. */
+struct stream_query {
+    unsigned char client_ip[16], local_ip[16]; /* IPv4 mapped */
+    uint16_t client_port, local_port;
+    bool tls;       /* the client speaks TLS: server names count */
+    bool terminated; /* its TLS has ended here: the second time that it is routed */
+    struct str sni; /* "" when none */
+};
+
+struct stream_match {
+    const struct c_route *route;
+    const struct c_service *service; /* NULL: the route has none, or it is gone */
+};
+
+/*
+ * The stream route of highest precedence that matches, among those whose protocols fit:
+ * "tcp" for plain text; "tls" and "tls_passthrough" for TLS; "tls" once it is terminated.
+ * Routes of other kinds are never looked at, nor are these by config_match. False: none.
+ */
+bool config_match_stream(const struct config *c, const struct stream_query *q,
+                         struct stream_match *out);
+
 /* ---- compiling: the config thread only ---- */
 
 /*

@@ -8,6 +8,7 @@
 #ifndef DATAPLANE_CONFIG_CONFIG_PRIV_H
 #define DATAPLANE_CONFIG_CONFIG_PRIV_H
 
+#include "common/checks.h"
 #include "dataplane/config/config.h"
 #include "dataplane/config/pmap.h"
 #include "dataplane/route/router.h"
@@ -41,9 +42,21 @@ struct route_rules {
     struct regex *v[];
 };
 
+/* Sources, then destinations of a stream route. */
+struct route_endpoints {
+    struct obj o;
+    uint32_t n_sources, n;
+    struct c_endpoint {
+        struct ip_network net;
+        bool has_addr, has_port;
+        uint16_t port;
+    } v[];
+};
+
 struct o_route {
     struct ent_obj head;
     struct route_rules *rules; /* NULL: no regular expression */
+    struct route_endpoints *endpoints; /* NULL: none */
     struct chain_obj *chain;
     uint16_t methods; /* bits 1u << enum method; 0: any, or only others */
     bool has_methods;

@@ -150,6 +150,43 @@ static int compile_rules(struct o_route *r, struct err *e)
     return 0;
 }
 
+/* ---- stream routes ---- */
+
+static const struct obj_type endpoints_type = {.name = "endpoints"};
+
+static int add_endpoints(struct route_endpoints *out, struct list from, const char *field,
+                         struct err *e)
+{
+    for (size_t i = 0; i < from.n; i++) {
+        const struct endpoint *at = &LIST_AT(from, struct endpoint, i);
+        struct c_endpoint *c = &out->v[out->n++];
+
+        c->has_addr = at->ip.p != NULL;
+        c->has_port = at->port != INT_NULL;
+        c->port = c->has_port ? (uint16_t)at->port : 0;
+        if (c->has_addr && !ip_network_parse(at->ip, &c->net)) {
+            err_set(e, ERR_INVALID, "'" STR_FMT "' is no address, expected 10.0.0.1 or 10.0.0.0/8",
+                    STR_ARG(at->ip));
+            return err_in(e, field);
+        }
+    }
+    return 0;
+}
+
+static int compile_endpoints(struct o_route *r, struct err *e)
+{
+    const struct route *def = &r->c.def;
+    size_t n = def->sources.n + def->destinations.n;
+
+    if (n == 0)
+        return 0;
+    r->endpoints = obj_new(&endpoints_type, sizeof(*r->endpoints) + n * sizeof(r->endpoints->v[0]));
+    r->endpoints->n_sources = (uint32_t)def->sources.n;
+    return add_endpoints(r->endpoints, def->sources, "sources", e) != 0
+               ? -1
+               : add_endpoints(r->endpoints, def->destinations, "destinations", e);
+}
+
 static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e)
 {
     struct o_route *r = (struct o_route *)o;
@@ -163,7 +200,7 @@ static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, str
         def->protocols.n ? protocol_bits(def->protocols) : 1u << PROTO_HTTP | 1u << PROTO_HTTPS;
     r->methods = method_bits(def->methods);
     r->has_methods = def->methods.n > 0;
-    return compile_rules(r, e);
+    return compile_endpoints(r, e) != 0 ? -1 : compile_rules(r, e);
 }
 
 static void route_copied(struct ent_obj *o)
@@ -171,6 +208,7 @@ static void route_copied(struct ent_obj *o)
     struct o_route *r = (struct o_route *)o;
 
     obj_ref(r->rules ? &r->rules->o : NULL);
+    obj_ref(r->endpoints ? &r->endpoints->o : NULL);
     r->chain = NULL;
     r->c.chain = NULL;
 }
@@ -185,6 +223,7 @@ static void route_fini(struct obj *o)
     struct o_route *r = (struct o_route *)o;
 
     unref(r->rules);
+    unref(r->endpoints);
     unref(r->chain);
     unref(r->head.block);
 }

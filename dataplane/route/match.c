@@ -8,8 +8,9 @@
 struct search {
     const struct config *config;
     const struct route_query *q;
-    uint16_t port;
+    struct place_query offers;
     const struct route_entry *best;
+    uint64_t above; /* its priority */
     struct route_match *out;
 
     /* config_match_all */
@@ -34,8 +35,7 @@ static bool method_matches(const struct o_route *r, const struct req_head *req)
     return false;
 }
 
-/* "*.x" and "x.*" as for hosts; a dot at the end of the pattern does not count. */
-static bool sni_is(struct str pattern, struct str name)
+bool sni_is(struct str pattern, struct str name)
 {
     if (str_ends(pattern, STR(".")))
         pattern.len--;
@@ -134,8 +134,9 @@ static bool entry_matches(const struct search *s, const struct route_entry *e,
 {
     const struct o_route *r = e->route;
 
-    if ((e->port && e->port != s->port) || !method_matches(r, s->q->req) || !sni_matches(r, s->q) ||
-        !headers_match(r, s->q->req) || !path_matches(e, s->q->req->path, m))
+    if ((e->port && e->port != s->offers.port) || !method_matches(r, s->q->req) ||
+        !sni_matches(r, s->q) || !headers_match(r, s->q->req) ||
+        !path_matches(e, s->q->req->path, m))
         return false;
     m->route = &r->c;
     m->service =
@@ -174,14 +175,16 @@ static void collect(struct match_list *all, const struct route_entry *e)
     all->n = size_min(all->n + 1, all->max);
 }
 
-static void search_list(struct search *s, const struct entry_list *list)
+static bool search_list(void *arg, const struct entry_list *list)
 {
+    struct search *s = arg;
+
     for (uint32_t i = list->n; i-- > 0;) {
         const struct route_entry *e = &list->v[i];
         struct route_match m;
 
         if (s->best && entry_cmp(e, s->best) <= 0)
-            return;
+            break;
         if (!entry_matches(s, e, &m))
             continue;
         if (s->all) {
@@ -190,28 +193,30 @@ static void search_list(struct search *s, const struct entry_list *list)
         }
         *s->out = m;
         s->best = e;
-        return;
+        s->above = e->priority;
+        break;
     }
+    return true;
+}
+
+static void search_place(struct search *s, const struct obj *place)
+{
+    (void)place_search(place, &s->offers, &s->above, search_list, s);
 }
 
 static void search_paths(struct search *s, const struct tnode *paths)
 {
-    const struct entry_list *places[PLACES_MAX];
+    const struct obj *places[PLACES_MAX], *place;
     struct tnode_walk w = ptrie_walk(paths, s->q->req->path);
-    const struct obj *o;
     unsigned n = 0;
 
-    while ((o = ptrie_next(&w))) {
-        const struct entry_list *list = (const struct entry_list *)o;
-
-        if (s->best && list->v[list->n - 1].priority < s->best->priority)
-            continue;
+    while ((place = ptrie_next(&w))) {
         if (n == PLACES_MAX)
-            search_list(s, places[--n]);
-        places[n++] = list;
+            search_place(s, places[--n]);
+        places[n++] = place;
     }
     while (n > 0)
-        search_list(s, places[--n]);
+        search_place(s, places[--n]);
 }
 
 static void search_hosts(struct search *s, const struct tnode *hosts, struct str name)
@@ -231,7 +236,13 @@ static bool search_all(struct search *s, struct arena *scratch)
     char small[HOST_MAX], *buf = small;
     const struct obj *exact;
 
-    s->port = s->q->req->host_port ? s->q->req->host_port : s->q->port;
+    s->offers = (struct place_query){
+        .headers = &s->q->req->headers,
+        .method = s->q->req->method,
+        .sni = s->q->sni,
+        .tls = s->q->tls,
+        .port = s->q->req->host_port ? s->q->req->host_port : s->q->port,
+    };
     if (host.len && (exact = pmap_get(&r->exact, &host_map, host)))
         search_paths(s, ((const struct host_group *)exact)->paths);
     if (host.len && r->suffix) {

@@ -32,18 +32,27 @@ uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
     return priority | 1ull << 51;
 }
 
-int entry_cmp(const struct route_entry *a, const struct route_entry *b)
+/* Of one field's entries together: an address 8, a port 4, a network 1. */
+static uint64_t endpoints_weight(struct list endpoints)
 {
-    int by_id;
+    uint64_t weight = 0;
 
-    if (a->priority != b->priority)
-        return a->priority < b->priority ? -1 : 1;
-    by_id = memcmp(&a->route->head.id, &b->route->head.id, sizeof(struct uuid));
-    if (by_id != 0)
-        return by_id;
-    if (a->path != b->path)
-        return a->path > b->path ? -1 : 1;
-    return a->port == b->port ? 0 : a->port < b->port ? -1 : 1;
+    for (size_t i = 0; i < endpoints.n; i++) {
+        const struct endpoint *at = &LIST_AT(endpoints, struct endpoint, i);
+
+        if (at->ip.p)
+            weight |= str_find(at->ip, '/') < at->ip.len ? 1 : 8;
+        if (at->port != INT_NULL)
+            weight |= 4;
+    }
+    return weight;
+}
+
+uint64_t stream_priority(const struct route *r)
+{
+    uint64_t both = r->snis.n > 0 || (r->sources.n > 0 && r->destinations.n > 0);
+
+    return both << 61 | endpoints_weight(r->sources) << 4 | endpoints_weight(r->destinations);
 }
 
 /* ---- what a route stands for ---- */
@@ -86,12 +95,26 @@ static struct route_entry entry_of(const struct o_route *r, size_t path)
     return e;
 }
 
+static void change_add(struct router_changes *list, struct route_entry e, struct str host)
+{
+    if (list->n == list->cap) {
+        list->cap = size_max(64, list->cap * 2);
+        list->v = xrealloc(list->v, list->cap * sizeof(*list->v));
+    }
+    list->v[list->n++] = (struct router_change){e, host};
+}
+
 void router_changes_add(struct router_changes *list, const struct o_route *r)
 {
     size_t paths = size_max(r->c.def.paths.n, 1), hosts = size_max(r->c.def.hosts.n, 1);
 
-    if (!(r->c.protocols & PROTOCOLS_HTTP))
+    if (!(r->c.protocols & PROTOCOLS_HTTP)) {
+        change_add(list,
+                   (struct route_entry){
+                       .priority = stream_priority(&r->c.def), .route = r, .kind = ENTRY_STREAM},
+                   STR_NONE);
         return;
+    }
     for (size_t i = 0; i < paths; i++) {
         struct route_entry e = entry_of(r, i);
 
@@ -99,11 +122,7 @@ void router_changes_add(struct router_changes *list, const struct o_route *r)
             struct str host = r->c.def.hosts.n ? LIST_AT(r->c.def.hosts, struct str, k) : STR_NONE;
 
             e.port = host.p ? host_pattern_parse(host).port : 0;
-            if (list->n == list->cap) {
-                list->cap = size_max(64, list->cap * 2);
-                list->v = xrealloc(list->v, list->cap * sizeof(*list->v));
-            }
-            list->v[list->n++] = (struct router_change){e, host};
+            change_add(list, e, host);
         }
     }
 }
@@ -112,75 +131,6 @@ void router_changes_free(struct router_changes *list)
 {
     free(list->v);
     *list = (struct router_changes){0};
-}
-
-/* ---- lists of entries ---- */
-
-static const struct obj_type entry_list_type = {.name = "entries"};
-
-/* Index of the first entry that is not below e. */
-static uint32_t lower_bound(const struct entry_list *list, const struct route_entry *e)
-{
-    uint32_t lo = 0, hi = list->n;
-
-    if (hi && entry_cmp(&list->v[hi - 1], e) < 0) /* changes come sorted: mostly the end */
-        return hi;
-    while (lo < hi) {
-        uint32_t mid = lo + (hi - lo) / 2;
-
-        if (entry_cmp(&list->v[mid], e) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-static struct entry_list *list_copy(struct obj **slot, uint32_t cap)
-{
-    struct entry_list *old = (struct entry_list *)*slot, *list;
-
-    list = obj_new(&entry_list_type, sizeof(*list) + cap * sizeof(list->v[0]));
-    list->cap = cap;
-    if (old) {
-        list->n = old->n;
-        memcpy(list->v, old->v, old->n * sizeof(old->v[0]));
-        obj_unref(*slot);
-    }
-    *slot = &list->o;
-    return list;
-}
-
-static void list_insert(struct obj **slot, const struct route_entry *e)
-{
-    struct entry_list *list = (struct entry_list *)*slot;
-    uint32_t i;
-
-    if (!list)
-        list = list_copy(slot, 1);
-    else if (list->o.refs > 1 || list->n == list->cap)
-        list = list_copy(slot, list->n < 4 ? list->n + 1 : list->n + list->n / 2);
-    i = lower_bound(list, e);
-    memmove(list->v + i + 1, list->v + i, (list->n - i) * sizeof(*e));
-    list->v[i] = *e;
-    list->n++;
-}
-
-/* True when nothing is left. */
-static bool list_remove(struct obj **slot, const struct route_entry *e)
-{
-    struct entry_list *list = (struct entry_list *)*slot;
-    uint32_t i;
-
-    if (list->o.refs > 1 && list->n > 1)
-        list = list_copy(slot, list->n);
-    i = lower_bound(list, e);
-    WEIR_ASSERT(i < list->n && entry_cmp(&list->v[i], e) == 0);
-    if (list->n == 1)
-        return true; /* the caller drops it, shared or not */
-    memmove(list->v + i, list->v + i + 1, (list->n - i - 1) * sizeof(*e));
-    list->n--;
-    return false;
 }
 
 /* ---- hosts ---- */
@@ -227,16 +177,16 @@ struct str reverse(struct str s, char *out)
 }
 
 /* Where an entry's host leads; key is that of the host's index. */
-struct place {
+struct host_place {
     struct host_pattern host;
     struct str key;
     char *reversed; /* owned */
     struct tnode **tree;
 };
 
-static struct place place_of(struct router *r, struct str host)
+static struct host_place place_of(struct router *r, struct str host)
 {
-    struct place p = {.host = {.kind = HOST_ANY}};
+    struct host_place p = {.host = {.kind = HOST_ANY}};
 
     if (!host.p)
         return p;
@@ -251,7 +201,7 @@ static struct place place_of(struct router *r, struct str host)
 }
 
 /* The tree of paths behind a place, in nodes that nobody shares. */
-static struct tnode **paths_own(struct router *r, const struct place *p)
+static struct tnode **paths_own(struct router *r, const struct host_place *p)
 {
     struct obj **slot;
 
@@ -262,7 +212,7 @@ static struct tnode **paths_own(struct router *r, const struct place *p)
     return &group_own(slot, p->key)->paths;
 }
 
-static void group_drop(struct router *r, const struct place *p)
+static void group_drop(struct router *r, const struct host_place *p)
 {
     if (p->host.kind == HOST_EXACT)
         pmap_del(&r->exact, &host_map, p->key);
@@ -290,6 +240,42 @@ static int change_cmp(const void *a, const void *b)
                      &((const struct router_change *)b)->entry);
 }
 
+static void entry_out(struct router *r, const struct router_change *c, struct sbuf *buf)
+{
+    struct tnode **paths;
+    struct host_place p;
+    struct str key;
+
+    if (c->entry.kind == ENTRY_STREAM) {
+        if (place_remove(&r->stream, &c->entry)) {
+            obj_unref(r->stream);
+            r->stream = NULL;
+        }
+        return;
+    }
+    p = place_of(r, c->host);
+    paths = paths_own(r, &p);
+    key = path_key(&c->entry, buf);
+    if (place_remove(ptrie_own(paths, key), &c->entry))
+        ptrie_del(paths, key);
+    if (!*paths)
+        group_drop(r, &p);
+    free(p.reversed);
+}
+
+static void entry_in(struct router *r, const struct router_change *c, struct sbuf *buf)
+{
+    struct host_place p;
+
+    if (c->entry.kind == ENTRY_STREAM) {
+        place_insert(&r->stream, &c->entry);
+        return;
+    }
+    p = place_of(r, c->host);
+    place_insert(ptrie_own(paths_own(r, &p), path_key(&c->entry, buf)), &c->entry);
+    free(p.reversed);
+}
+
 void router_apply(struct router *r, struct router_changes *out, struct router_changes *in)
 {
     struct sbuf buf = {0};
@@ -298,33 +284,22 @@ void router_apply(struct router *r, struct router_changes *out, struct router_ch
         qsort(out->v, out->n, sizeof(*out->v), change_cmp);
     if (in->n)
         qsort(in->v, in->n, sizeof(*in->v), change_cmp);
-    for (size_t i = out->n; i-- > 0;) {
-        struct place p = place_of(r, out->v[i].host);
-        struct tnode **paths = paths_own(r, &p);
-        struct str key = path_key(&out->v[i].entry, &buf);
-
-        if (list_remove(ptrie_own(paths, key), &out->v[i].entry))
-            ptrie_del(paths, key);
-        if (!*paths)
-            group_drop(r, &p);
-        free(p.reversed);
-    }
-    for (size_t i = 0; i < in->n; i++) {
-        struct place p = place_of(r, in->v[i].host);
-
-        list_insert(ptrie_own(paths_own(r, &p), path_key(&in->v[i].entry, &buf)), &in->v[i].entry);
-        free(p.reversed);
-    }
+    for (size_t i = out->n; i-- > 0;)
+        entry_out(r, &out->v[i], &buf);
+    for (size_t i = 0; i < in->n; i++)
+        entry_in(r, &in->v[i], &buf);
     sbuf_free(&buf);
 }
 
 struct router router_share(const struct router *r)
 {
+    obj_ref(r->stream);
     return (struct router){
         .exact = pmap_share(&r->exact),
         .suffix = ptrie_share(r->suffix),
         .prefix = ptrie_share(r->prefix),
         .any = ptrie_share(r->any),
+        .stream = r->stream,
     };
 }
 
@@ -334,4 +309,6 @@ void router_drop(struct router *r)
     ptrie_drop(&r->suffix);
     ptrie_drop(&r->prefix);
     ptrie_drop(&r->any);
+    obj_unref(r->stream);
+    r->stream = NULL;
 }

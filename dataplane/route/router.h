@@ -21,7 +21,7 @@ struct o_route;
 struct err;
 struct route;
 
-enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX };
+enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_STREAM };
 
 struct route_entry {
     uint64_t priority; /* documented layout */
@@ -33,13 +33,14 @@ struct route_entry {
 
 struct router {
     struct pmap exact;                   /* host_group by host */
-    struct tnode *suffix, *prefix, *any; /* of host_group, host_group, entries */
+    struct tnode *suffix, *prefix, *any; /* of host_group, host_group, places */
+    struct obj *stream;                  /* place of all stream routes; NULL: none */
 };
 
 /* A host as routes write it. */
 struct host_pattern {
     struct str text; /* without wildcard and port */
-    enum host_kind { HOST_EXACT, HOST_SUFFIX, HOST_PREFIX, HOST_ANY } kind;
+    enum host_pattern_kind { HOST_EXACT, HOST_SUFFIX, HOST_PREFIX, HOST_ANY } kind;
     uint16_t port;
 };
 struct host_pattern host_pattern_parse(struct str host);
@@ -47,12 +48,15 @@ struct host_pattern host_pattern_parse(struct str host);
 /* 64-bit precedence of one group of paths: all regular expressions, or prefixes of one length. */
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len);
 
+/* The same for a stream route: the reference's layout for stream routes. */
+uint64_t stream_priority(const struct route *r);
+
 /* Entries to be put in or taken out. */
 struct router_changes {
     struct router_change {
         struct route_entry entry;
         struct str host; /* STR_NONE: no host */
-    } *v;
+    } * v;
     size_t n, cap;
 };
 void router_changes_add(struct router_changes *list, const struct o_route *r);

@@ -3,15 +3,9 @@
 #define DATAPLANE_ROUTE_ROUTER_PRIV_H
 
 #include "dataplane/config/config_priv.h"
+#include "dataplane/route/place.h"
 
-/* Entries of one place, ascending: the best is the last. Borrows the routes. */
-struct entry_list {
-    struct obj o;
-    uint32_t n, cap;
-    struct route_entry v[];
-};
-
-/* The routes of one host pattern: entry_list by literal start of the path. */
+/* The routes of one host pattern: places by literal start of the path. */
 struct host_group {
     struct obj o;
     struct tnode *paths;
@@ -21,8 +15,9 @@ struct host_group {
 
 extern const struct pmap_type host_map;
 
-/* By precedence: priority, then the greater id, then the path listed first. */
-int entry_cmp(const struct route_entry *a, const struct route_entry *b);
+/* A server name against "a.com", "*.b.com", "c.*"; a dot at the end of the pattern does not count.
+ */
+bool sni_is(struct str pattern, struct str name);
 
 /* Writes s backwards. */
 struct str reverse(struct str s, char *out);

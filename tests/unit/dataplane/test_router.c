@@ -432,6 +432,7 @@ static const char *const ask_paths[] = {"/",    "/a", "/ab", "/abc", "/a/b",    
                                         "/a/c", "/b", "/bb", "/AB",  "/a/b/c/d", "/c"};
 static const char *const methods[] = {"GET", "POST", "PURGE"};
 static const char *const values[] = {"1", "2", "~*^v\\\\d"};
+static const char *const ask_names[] = {"a.com", "x.b.com", "c.d", "d.com", ""};
 static const char *const ask_values[] = {"1", "2", "v7", "V8", "z"};
 
 static void some(struct sbuf *out, const char *field, const char *const *from, unsigned n,
@@ -445,9 +446,38 @@ static void some(struct sbuf *out, const char *field, const char *const *from, u
         sbuf_adds(out, "], ");
 }
 
+/* Few places with many routes each, which differ in headers, methods, ports and server names. */
+static void crowded_route(struct sbuf *records, unsigned n)
+{
+    static const char *const at[] = {"'hosts': ['a.com']", "'hosts': ['a.com:81', 'a.com:80']",
+                                     "'paths': ['/']", "'paths': ['/', '/a']"};
+    static const char *const names[] = {"a.com", "*.b.com", "c.*", "D.com."};
+    struct sbuf doc = {0};
+
+    sbuf_addf(&doc, "{'protocols': ['https'], %s, 'service': {'id': '%s'}", at[below(4)],
+              fix_text(fix_id(2, below(6))));
+    if (below(3) == 0)
+        sbuf_addf(&doc, ", 'methods': ['%s', '%s']", methods[below(2)], methods[2]);
+    if (below(2))
+        sbuf_addf(&doc, ", 'headers': {'x_%u': ['%s', 'V%u']%s}", below(2), values[below(3)],
+                  6 + below(3), below(2) ? ", 'y-2': ['1', 'q']" : "");
+    if (below(3) == 0)
+        sbuf_addf(&doc, ", 'snis': ['%s']", names[below(4)]);
+    sbuf_addc(&doc, '}');
+    fix_putf(records, "routes", fix_id(1, n), "%s", doc.p);
+    sbuf_free(&doc);
+}
+
+static bool crowded;
+
 static void random_route(struct sbuf *records, unsigned n)
 {
     struct sbuf doc = {0};
+
+    if (crowded) {
+        crowded_route(records, n);
+        return;
+    }
 
     sbuf_addf(&doc, "{'regex_priority': %u, 'service': {'id': '%s'}, ", below(3),
               fix_text(fix_id(2, below(6))));
@@ -489,10 +519,34 @@ static bool plain_host(struct str pattern, const struct fix_request *r)
                                    : str_starts(host, p.text);
 }
 
+static bool plain_name(struct str a, struct str b)
+{
+    bool same = a.len == b.len;
+
+    for (size_t i = 0; i < a.len && same; i++)
+        same = ascii_lower(a.p[i] == '_' ? '-' : a.p[i]) == ascii_lower(b.p[i] == '_' ? '-' : b.p[i]);
+    return same;
+}
+
+static bool plain_sni(const struct route *def, const struct fix_request *r)
+{
+    bool ok = def->snis.n == 0 || !r->q.tls;
+
+    for (size_t i = 0; i < def->snis.n && !ok; i++) {
+        struct str p = LIST_AT(def->snis, struct str, i);
+
+        p.len -= str_ends(p, STR("."));
+        ok = p.p[0] == '*'             ? str_ends(r->q.sni, str_n(p.p + 1, p.len - 1))
+             : p.p[p.len - 1] == '*' ? str_starts(r->q.sni, str_n(p.p, p.len - 1))
+                                       : str_ieq(r->q.sni, p);
+    }
+    return ok;
+}
+
 static bool plain_header(const struct map_entry *rule, const struct fix_request *r)
 {
     for (uint32_t i = 0; i < r->head.headers.n; i++)
-        for (size_t k = 0; k < rule->values.n && str_ieq(r->headers[i].name, rule->key); k++) {
+        for (size_t k = 0; k < rule->values.n && plain_name(r->headers[i].name, rule->key); k++) {
             struct str v = LIST_AT(rule->values, struct str, k), whole;
             struct regex *rx = str_starts(v, STR("~*"))
                                    ? regex_new(str_n(v.p + 2, v.len - 2), false, true, NULL)
@@ -522,7 +576,7 @@ static uint64_t plain_match(const struct route *def, const struct fix_request *r
         for (size_t i = 0; i < def->methods.n; i++)
             ok = ok || str_eq(LIST_AT(def->methods, struct str, i), r->head.method);
     }
-    if (!ok)
+    if (!ok || !plain_sni(def, r))
         return 0;
     if (def->paths.n == 0)
         return route_priority(def, false, 0);
@@ -591,6 +645,12 @@ static void ask_and_compare(const struct config *c, unsigned times)
             fix_header(&r, "x-1", ask_values[below(5)]);
         if (below(3) == 0)
             fix_header(&r, "x-0", ask_values[below(5)]);
+        if (below(2))
+            fix_header(&r, "Y_2", below(2) ? "Q" : "7");
+        r.q.tls = below(2);
+        r.q.port = below(2) ? 80 : 81;
+        if (r.q.tls)
+            r.q.sni = str_of(ask_names[below(ARRAY_LEN(ask_names))]);
         w.r = &r;
         pmap_each(&c->r.m[MAP_ROUTES], plain_visit, &w);
         match(c, &r, &m);
@@ -621,18 +681,19 @@ static void test_differential(void **state)
         struct config *c;
 
         rng = 0x9e3779b97f4a7c15u * seed;
+        crowded = seed % 2;
         for (unsigned i = 0; i < 5; i++) /* the sixth service does not exist */
             fix_putf(&records, "services", fix_id(2, i), "{'host': 'h', 'enabled': %s}",
                      i ? "true" : "false");
-        for (unsigned i = 0, n = 1 + below(60); i < n; i++)
+        for (unsigned i = 0, n = 1 + below(crowded ? 120 : 60); i < n; i++)
             random_route(&records, i);
         c = build_take(true, &records);
         ask_and_compare(c, 100);
         for (unsigned round = 0; round < 12; round++) {
             unsigned slot = below(4);
 
-            for (unsigned i = 0, n = 1 + below(6); i < n; i++) {
-                unsigned what = below(10), which = below(64);
+            for (unsigned i = 0, n = 1 + below(crowded ? 30 : 6); i < n; i++) {
+                unsigned what = below(10), which = below(crowded ? 128 : 64);
 
                 if (what < 5)
                     random_route(&records, which);
