@@ -42,7 +42,8 @@ SRC_controlplane := $(call src,controlplane controlplane/store)
 SRC_admin-api    := $(call src,admin-api)
 SRC_cli          := $(call src,admin-api/cli)
 SRC_dataplane    := $(call src,dataplane dataplane/http dataplane/config dataplane/route \
-			dataplane/upstream dataplane/codec dataplane/plugins dataplane/sync dataplane/observe dataplane/tls)
+			dataplane/upstream dataplane/codec dataplane/plugins dataplane/sync dataplane/observe dataplane/tls \
+			dataplane/stream)
 ROOMS := common proto controlplane admin-api cli dataplane
 
 LIBS_common := -ljansson -lyaml -lpcre2-8 -lcrypto -lm
