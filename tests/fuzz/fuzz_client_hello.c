@@ -1,0 +1,81 @@
+/*
+ * ClientHellos: any input ends in a verdict; every part of a whole one asks for more; cut into
+ * other records it says the same.
+ */
+#include <stdlib.h>
+
+#include "dataplane/tls/client_hello.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char scratch[CLIENT_HELLO_MAX], scratch_cut[CLIENT_HELLO_MAX];
+
+/* The same handshake in records of one to 256 bytes as the bytes themselves say. 0: no room. */
+static size_t cut_again(const char *in, size_t size, char *to, size_t room)
+{
+    size_t made = 0;
+
+    for (size_t at = 0; at + 5 < size;) { /* the records as they are, one after the other */
+        size_t end = at + 5 + ((size_t)(unsigned char)in[at + 3] << 8 | (unsigned char)in[at + 4]);
+
+        for (at += 5; at < size_min(end, size);) {
+            size_t n = size_min((unsigned char)in[at] + 1u, size_min(end, size) - at);
+
+            if (made + 5 + n > room)
+                return 0;
+            memcpy(to + made, "\x16\x03\x03", 3);
+            to[made + 3] = (char)(n >> 8);
+            to[made + 4] = (char)n;
+            memcpy(to + made + 5, in + at, n);
+            made += 5 + n;
+            at += n;
+        }
+    }
+    return made;
+}
+
+static bool same(struct str a, struct str b)
+{
+    return (a.p == NULL) == (b.p == NULL) && str_eq(a, b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *copy = malloc(size ? size : 1); /* to its exact end, so that a step beyond shows */
+    char *cut = malloc(CLIENT_HELLO_MAX);
+    struct client_hello hello, again;
+    struct str rest, name;
+    enum hello_result result;
+    size_t n;
+
+    if (size)
+        memcpy(copy, data, size);
+    result = client_hello_parse(str_n(copy, size), scratch, &hello);
+    WEIR_ASSERT(result != HELLO_MORE || size < CLIENT_HELLO_MAX);
+    if (result == HELLO_OK) {
+        rest = hello.alpn;
+        while (client_hello_alpn_next(&rest, &name))
+            WEIR_ASSERT(name.len > 0);
+        WEIR_ASSERT(rest.len == 0 && hello.server_name.len <= 255);
+        n = cut_again(copy, size, cut, CLIENT_HELLO_MAX);
+        if (n) {
+            WEIR_ASSERT(client_hello_parse(str_n(cut, n), scratch_cut, &again) == HELLO_OK);
+            WEIR_ASSERT(same(hello.server_name, again.server_name) && same(hello.alpn, again.alpn));
+        }
+    }
+    /* a verdict stays when more comes: the first part that has one has the whole's */
+    for (n = 0; n < size; n += size < 512 ? 1 : 97) {
+        char *part = malloc(n ? n : 1);
+        enum hello_result early;
+
+        memcpy(part, copy, n);
+        early = client_hello_parse(str_n(part, n), scratch_cut, &again);
+        free(part);
+        WEIR_ASSERT(early == HELLO_MORE || early == result);
+        if (early != HELLO_MORE)
+            break;
+    }
+    free(copy);
+    free(cut);
+    return 0;
+}
