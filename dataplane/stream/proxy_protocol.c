@@ -253,43 +253,40 @@ static struct sockaddr_in6 as_v6(const union proxy_addr *a)
     return v6;
 }
 
-static char *put(char *to, const char *text)
+static char *put(char *to, struct str text)
 {
-    size_t len = strlen(text);
-
-    memcpy(to, text, len);
-    return to + len;
+    memcpy(to, text.p, text.len);
+    return to + text.len;
 }
 
 static char *put_port(char *to, in_port_t port)
 {
-    char digits[21];
+    char digits[20], *end = digits + sizeof(digits), *first = str_u64(ntohs(port), end);
 
-    digits[20] = '\0';
-    return put(to, str_u64(ntohs(port), digits + 20));
+    return put(to, str_n(first, (size_t)(end - first)));
 }
 
 size_t proxy_write_v1(const union proxy_addr *src, const union proxy_addr *dst, char to[PROXY_V1_MAX])
 {
-    char src_text[INET6_ADDRSTRLEN], dst_text[INET6_ADDRSTRLEN], *p = put(to, "PROXY ");
+    char src_text[INET6_ADDRSTRLEN], dst_text[INET6_ADDRSTRLEN], *p = put(to, STR("PROXY "));
 
     if (!is_ip(src) || !is_ip(dst))
-        return (size_t)(put(p, "UNKNOWN\r\n") - to);
+        return (size_t)(put(p, STR("UNKNOWN\r\n")) - to);
     if (src->sa.sa_family == AF_INET && dst->sa.sa_family == AF_INET) {
-        p = put(p, "TCP4 ");
+        p = put(p, STR("TCP4 "));
         inet_ntop(AF_INET, &src->v4.sin_addr, src_text, sizeof(src_text));
         inet_ntop(AF_INET, &dst->v4.sin_addr, dst_text, sizeof(dst_text));
     } else {
         struct sockaddr_in6 s = as_v6(src), d = as_v6(dst);
 
-        p = put(p, "TCP6 ");
+        p = put(p, STR("TCP6 "));
         inet_ntop(AF_INET6, &s.sin6_addr, src_text, sizeof(src_text));
         inet_ntop(AF_INET6, &d.sin6_addr, dst_text, sizeof(dst_text));
     }
-    p = put(put(p, src_text), " ");
-    p = put(put(p, dst_text), " ");
-    p = put(put_port(p, src->v4.sin_port), " "); /* the same place for both families */
-    return (size_t)(put(put_port(p, dst->v4.sin_port), "\r\n") - to);
+    p = put(put(p, str_of(src_text)), STR(" "));
+    p = put(put(p, str_of(dst_text)), STR(" "));
+    p = put(put_port(p, src->v4.sin_port), STR(" ")); /* the same place for both families */
+    return (size_t)(put(put_port(p, dst->v4.sin_port), STR("\r\n")) - to);
 }
 
 size_t proxy_write_v2(const union proxy_addr *src, const union proxy_addr *dst,
