@@ -31,11 +31,11 @@ struct cidr {
     unsigned bits;
 };
 
-enum real_ip_header { REAL_IP_X_REAL_IP, REAL_IP_X_FORWARDED_FOR };
+enum real_ip_header { REAL_IP_X_REAL_IP, REAL_IP_X_FORWARDED_FOR, REAL_IP_PROXY_PROTOCOL };
 
 struct dp_settings {
     /* as given; the table is in settings_dp.c */
-    const char *proxy_listen, *status_listen, *control_plane, *declarative, *data_dir, *workers_text;
+    const char *proxy_listen, *stream_listen, *status_listen, *control_plane, *declarative, *data_dir, *workers_text;
     const char *cluster_ca, *cluster_cert, *cluster_cert_key;
     const char *ssl_cert, *ssl_cert_key;
     const char *trusted_ips_text, *headers_text, *headers_upstream_text;
@@ -54,8 +54,8 @@ struct dp_settings {
 
     /* made of it by dp_settings_load */
     unsigned n_workers;
-    struct listen_addr *proxy, *status;
-    size_t n_proxy, n_status;
+    struct listen_addr *proxy, *stream, *status;
+    size_t n_proxy, n_stream, n_status;
     struct cidr *trusted;
     size_t n_trusted;
     unsigned headers;          /* HT_BIT of what responses carry */
