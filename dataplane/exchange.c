@@ -206,10 +206,11 @@ static void log_exchange(struct xio *io)
 
     x->times.end = worker_now(io->w);
     x->bytes_in += io->body_bytes;
+    if (!io->log_due)
+        return;
     if (x->stream)
         count_stream(x);
-    if (io->log_due)
-        chain_log(x);
+    chain_log(x);
 }
 
 /* The client has gone before the end: as the reference's status 499. */

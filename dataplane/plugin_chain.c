@@ -65,7 +65,8 @@ static bool applies(const struct exchange *x, const struct c_plugin *p)
     const struct c_route *r = x->match.route;
     const struct c_service *s = x->match.service;
 
-    return (uuid_is_nil(&p->def.route) || (r && uuid_eq(&p->def.route, &r->def.id))) &&
+    return p->protocols & (x->stream ? PROTOCOLS_STREAM : PROTOCOLS_HTTP) &&
+           (uuid_is_nil(&p->def.route) || (r && uuid_eq(&p->def.route, &r->def.id))) &&
            (uuid_is_nil(&p->def.service) || (s && uuid_eq(&p->def.service, &s->def.id)));
 }
 
@@ -91,50 +92,14 @@ static uint32_t join(const struct c_plugin **v, uint32_t n, const struct c_plugi
     return n + 1;
 }
 
-#define PROTOCOLS_STREAM (1u << PROTO_TCP | 1u << PROTO_TLS | 1u << PROTO_TLS_PASSTHROUGH | 1u << PROTO_UDP)
-
-/* The row, not only its kind, is for streams. */
-static bool for_streams(const struct c_plugin *p)
-{
-    static const char *const words[] = {"tcp", "tls", "tls_passthrough", "udp"};
-
-    if (!(p->contract->protocols & PROTOCOLS_STREAM))
-        return false;
-    for (size_t i = 0; i < p->def.protocols.n; i++)
-        for (size_t k = 0; k < ARRAY_LEN(words); k++)
-            if (str_eq(LIST_AT(p->def.protocols, struct str, i), str_of(words[k])))
-                return true;
-    return false;
-}
-
-/* Those rows of c that are for streams: mostly none. At the arena's cap the stream gets none. */
-static const struct chain *stream_chain(struct exchange *x, const struct chain *c)
-{
-    const struct c_plugin *rows[CHAIN_MAX];
-    struct chain chosen = {0}, *out;
-
-    for (uint32_t i = 0; i < c->n && chosen.n < CHAIN_MAX; i++)
-        if (for_streams(c->v[i])) {
-            rows[chosen.n++] = c->v[i];
-            chosen.phases |= c->v[i]->contract->phases;
-        }
-    if (chosen.n == 0)
-        return &chain_empty;
-    chosen.v = arena_dup(&x->arena, rows, chosen.n * sizeof(*rows));
-    out = chosen.v ? arena_dup(&x->arena, &chosen, sizeof(chosen)) : NULL;
-    if (!chain_check_memory(x, out != NULL))
-        return &chain_empty;
-    return out;
-}
-
 static const struct chain *base_chain(struct exchange *x)
 {
     const struct chain *c = x->match.route
                                 ? config_chain(x->config, x->match.route, x->match.service)
                                 : config_global_chain(x->config);
-    if (!c)
-        return &chain_empty;
-    return unlikely(x->stream) ? stream_chain(x, c) : c;
+    if (c && unlikely(x->stream))
+        c = c->streams;
+    return c ? c : &chain_empty;
 }
 
 /* True when a is behind what the run has passed. */

@@ -106,12 +106,12 @@ static enum step route(struct xio *io)
     const struct stream_query q = query_of(io);
     struct stream_match m;
 
+    io->log_due = true;
     if (!x->pin) {
         x->pin = live_pin(io->w->current);
         if (!x->pin)
             return step_fail(io, 503, "no configuration has been received yet");
         x->config = x->pin->config;
-        io->log_due = true;
     }
     if (!config_match_stream(x->config, &q, &m)) {
         x->match = (struct route_match){0};

@@ -6,6 +6,7 @@
 
 static void ready(struct conn *c)
 {
+    conn_wait_over(c);
     conn_want_read(c, false); /* until there is somebody to send it to */
     exchange_run(c->xio);
 }
@@ -48,7 +49,7 @@ static void timeout(struct conn *c)
 
 static void drain(struct conn *c)
 {
-    if (c->wait == WAIT_HEAD && c->xio && c->xio->state == XS_HEAD)
+    if (c->xio && c->xio->state == XS_HEAD)
         conn_kill(c, CLOSE_DRAIN);
 }
 
