@@ -13,7 +13,8 @@ import tcp
 import weir
 
 MEGABYTE = 1 << 20
-LISTENERS = ("echo", "pool", "dead", "empty", "secure", "verified", "nowhere", "silent", "blocked", "hanging")
+LISTENERS = ("echo", "pool", "dead", "empty", "secure", "verified", "nowhere", "silent", "blocked", "hanging", "named",
+             "unnamed")
 
 
 def config(g, echo_port):
@@ -29,6 +30,8 @@ services:
 - {{name: silent, protocol: tcp, host: 127.0.0.1, port: {echo_port}, read_timeout: 300, routes: [{route("silent")}]}}
 - {{name: blocked, protocol: tcp, host: 127.0.0.1, port: {g.sink.port}, write_timeout: 300, routes: [{route("blocked")}]}}
 - {{name: hanging, protocol: tcp, host: 127.0.0.1, port: {g.hanging.getsockname()[1]}, connect_timeout: 200, retries: 1, routes: [{route("hanging")}]}}
+- {{name: named, protocol: tcp, host: localhost, port: {echo_port}, routes: [{route("named")}]}}
+- {{name: unnamed, protocol: tcp, host: nobody.invalid, port: {echo_port}, connect_timeout: 2000, routes: [{route("unnamed")}]}}
 - {{name: verified, protocol: tls, host: 127.0.0.1, port: {g.secure.port}, tls_verify: true, retries: 0, routes: [{route("verified")}]}}
 - {{name: http, url: "http://127.0.0.1:{echo_port}", routes: [{{name: http, paths: [/]}}]}}
 - name: secure
@@ -291,6 +294,16 @@ def test_every_try_is_made(g):
     with g.connect("dead") as s:
         assert tcp.read_all(s) == b""
     assert g.metric("weir_upstream_connect_failures_total") == failures + 3
+
+
+def test_names_of_upstreams(g):
+    with g.connect("named") as s:
+        s.sendall(b"hello")
+        assert tcp.read_exactly(s, 5) == b"hello"
+    before = g.streams(503)
+    with g.connect("unnamed") as s:
+        assert tcp.read_all(s) == b""
+    assert g.streams(503) == before + 1
 
 
 def test_an_upstream_that_does_not_answer(g):
