@@ -69,6 +69,9 @@ bool ip_network_has(const struct ip_network *net, const unsigned char addr[16]);
 /* Position of the first byte that is no valid UTF-8 (RFC 3629), or s.len. */
 size_t utf8_invalid_at(struct str s);
 
+/* 0, or -1 with e: what PCRE says is wrong with it. */
+int regex_compiles(struct str regex, struct err *e) WEIR_MUSTCHECK;
+
 /* Whether the compiled regex is found in subject. Compiled once per address of the text. */
 bool regex_matches(const char *regex, struct str subject);
 

@@ -71,6 +71,21 @@ struct endpoint { /* of a stream route */
 
 enum path_handling { PATH_V0, PATH_V1 };
 
+/* How routes are said and ordered; the words of the setting router_flavor. */
+#define ROUTER_FLAVORS(X)                                                                          \
+    X(FLAVOR_TRADITIONAL_COMPATIBLE, "traditional_compatible")                                     \
+    X(FLAVOR_TRADITIONAL, "traditional")                                                           \
+    X(FLAVOR_EXPRESSIONS, "expressions")
+
+enum router_flavor {
+#define X(id, word) id,
+    ROUTER_FLAVORS(X)
+#undef X
+        FLAVOR_COUNT
+};
+
+extern const char *const router_flavor_words[]; /* by enum router_flavor, NULL-terminated */
+
 struct route {
     struct uuid id;
     int64_t created_at, updated_at;
@@ -85,6 +100,8 @@ struct route {
     struct list headers;                     /* struct map_entry, values struct str */
     int64_t regex_priority;
     int path_handling; /* enum path_handling */
+    struct str expression; /* in place of all of them: expr.h */
+    int64_t priority;      /* of the expression */
 };
 
 struct consumer {

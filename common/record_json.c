@@ -118,7 +118,7 @@ static json_t *struct_to_json(const struct field *fields, const char *at)
     for (const struct field *f = fields; f->name; f++) {
         json_t *value;
 
-        if (f->flags & (FF_KEY | FF_TRANSIENT | FF_RETIRED | FF_INTERNAL))
+        if (f->flags & (FF_KEY | FF_TRANSIENT | FF_INTERNAL) || field_is_gone(f))
             continue;
         value = member_to_json(f, at + f->off);
         if (f->flags & FF_QUIET && json_is_null(value))

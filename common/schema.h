@@ -98,7 +98,9 @@ enum field_flag {
     FF_KEY = 1 << 16,          /* the record's key: not part of its body */
     FF_UNIQUE_ACROSS_WS = 1 << 17, /* printed, for clients that know workspaces */
     FF_CREDENTIAL = 1 << 18,   /* never in a log either, but not "encrypted" in /schemas */
-    FF_QUIET = 1 << 19,        /* ours: not shown while it is null, nor in /schemas */
+    FF_EXPRESSIONS = 1 << 19,  /* of the router flavor expressions: always a column and a number
+                                  on the wire, but in force only after schema_use_expressions */
+    FF_QUIET = 1 << 20,        /* ours: not shown while it is null, nor in /schemas */
 };
 
 enum fk_action { FK_RESTRICT, FK_CASCADE };
@@ -108,6 +110,13 @@ struct range {
     bool set;
 };
 #define RANGE(a, b) ((struct range){(a), (b), true})
+
+/*
+ * Brings in what routes have in the router flavor expressions alone. At start, before any
+ * table is used and before other threads run.
+ */
+void schema_use_expressions(void);
+bool schema_uses_expressions(void);
 
 struct field;
 struct entity;

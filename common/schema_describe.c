@@ -183,7 +183,7 @@ static json_t *describe_fields(const struct field *fields)
     json_t *list = json_array();
 
     for (const struct field *f = fields; f->name; f++) {
-        if (!(f->flags & (FF_RETIRED | FF_INTERNAL | FF_QUIET)))
+        if (!field_is_gone(f) && !(f->flags & (FF_INTERNAL | FF_QUIET)))
             json_array_append_new(list, json_pack("{s:o}", f->name, describe_field(f)));
     }
     return list;

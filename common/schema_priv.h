@@ -28,6 +28,9 @@ bool shape_of(const struct entity *ent, const json_t *doc, struct shape *out, st
 /* A static table of fields (may be NULL: an empty one). */
 struct shape shape_of_fields(const struct field *fields, const struct record_checks *checks);
 
+/* Nobody may see it: retired, or of a flavor that is not in use. */
+bool field_is_gone(const struct field *f);
+
 /* A record's own table. */
 struct shape shape_of_record(const struct field *f);
 

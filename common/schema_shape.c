@@ -13,6 +13,22 @@
 #define BUCKETS 256 /* of tables; there are about as many fields with tables of their own */
 
 static _Atomic(struct table *) tables[BUCKETS];
+static bool expressions;
+
+void schema_use_expressions(void)
+{
+    expressions = true;
+}
+
+bool schema_uses_expressions(void)
+{
+    return expressions;
+}
+
+bool field_is_gone(const struct field *f)
+{
+    return f->flags & FF_RETIRED || (f->flags & FF_EXPRESSIONS && !expressions);
+}
 
 /* Names of one table mostly differ in length or at their ends. */
 static size_t slot_of(const struct table *t, struct str name)
@@ -80,11 +96,11 @@ static struct table *make_table(const struct field *base, const struct field *ov
     for (f = base; f && f->name; f++) {
         const struct field *instead = search(over, f->name);
 
-        if (!(f->flags & FF_RETIRED))
+        if (!field_is_gone(f))
             add_field(t, instead ? instead : f);
     }
     for (f = over; f && f->name; f++) {
-        if (!(f->flags & FF_RETIRED) && !search(base, f->name))
+        if (!field_is_gone(f) && !search(base, f->name))
             add_field(t, f); /* else it came in the other's place */
     }
     index_names(t);

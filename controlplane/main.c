@@ -290,6 +290,8 @@ int main(int argc, char **argv)
         rc = log_open(cp.set.log_file, &e);
     if (rc == 0) {
         log_threshold = cp.set.log_level;
+        if (cp.set.router_flavor == FLAVOR_EXPRESSIONS)
+            schema_use_expressions();
         rc = start(&cp, &e);
     }
     if (rc != 0) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/entities.h"
 #include "common/log.h"
 
 static const char *const level_words[] = {
@@ -32,6 +33,8 @@ static const struct setting table[] = {
      .min = 1e6, .max = 3600e6, .doc = "How long a connection to the Admin API may stay silent."},
     {.name = "status_listen", .type = ST_TEXT, .off = OFF(status_listen), .dflt = "127.0.0.1:8007",
      .doc = "Addresses of the status listener (/status, /status/ready, /metrics), or off."},
+    {.name = "router_flavor", .type = ST_ENUM, .off = OFF(router_flavor), .dflt = "traditional_compatible",
+     .words = router_flavor_words, .doc = "How routes are said and ordered; the data planes need the same."},
     {.name = "cluster_listen", .type = ST_TEXT, .off = OFF(cluster_listen), .dflt = "0.0.0.0:8005",
      .doc = "Addresses where data planes connect with mutual TLS, ipc:///PATH for one machine, or off."},
     {.name = "cluster_cert", .type = ST_TEXT, .off = OFF(cluster_cert),
@@ -146,6 +149,5 @@ json_t *cp_settings_json(const struct cp_settings *s)
     json_object_set_new(out, "proxy_listeners", json_array());
     json_object_set_new(out, "database", json_string("sqlite"));
     json_object_set_new(out, "role", json_string("control_plane"));
-    json_object_set_new(out, "router_flavor", json_string("traditional_compatible"));
     return out;
 }

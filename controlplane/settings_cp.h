@@ -18,6 +18,7 @@ struct cp_settings {
     int64_t cluster_max_data_planes;
     uint64_t cluster_heartbeat; /* us */
     int log_level; /* enum log_level */
+    int router_flavor; /* enum router_flavor */
     const char *log_file;
 };
 

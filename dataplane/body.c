@@ -1,4 +1,5 @@
 /* body.c - the window that a request's body passes through; see xio.h. */
+#include "dataplane/observe/limits.h"
 #include "dataplane/xio.h"
 
 #define ROOM_MIN 4096u /* a smaller rest of the buffer is not worth a system call */
@@ -19,6 +20,20 @@ static bool broken(struct xio *io, unsigned status)
     return false;
 }
 
+/* More has come: was it worth the wait? Time in which the upstream was waited for is not counted. */
+static bool too_slow(struct xio *io)
+{
+    const struct dp_settings *set = io->w->set;
+
+    io->body_waited_us += worker_now(io->w) - io->body_asked_us;
+    io->body_asked_us = 0;
+    if (io->body_done || io->body_waited_us <= set->client_body_timeout_us ||
+        io->body_bytes >= io->body_waited_us / 1000000u * set->client_min_body_rate)
+        return false;
+    limit_hit(LIMIT_BODY_RATE);
+    return true;
+}
+
 bool body_decode(struct xio *io)
 {
     uint64_t max = io->w->set->client_max_body_bytes;
@@ -30,10 +45,16 @@ bool body_decode(struct xio *io)
         return true;
     if (!io->c->codec->take_body(io))
         return broken(io, 400);
-    io->continued |= io->c->at != at; /* the client has not waited */
     io->body_bytes += io->decoded - before;
-    if (max && io->body_bytes > max)
+    if (io->c->at != at) {
+        io->continued = true; /* the client has not waited */
+        if (unlikely(io->body_asked_us) && too_slow(io))
+            return broken(io, 408);
+    }
+    if (max && io->body_bytes > max) {
+        limit_hit(LIMIT_BODY_BYTES);
         return broken(io, 413);
+    }
     return true;
 }
 

@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "dataplane/addresses.h"
 #include "dataplane/codec/http2.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/listener.h"
+#include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/stream/preread.h"
 #include "dataplane/stream/stream.h"
@@ -119,6 +122,7 @@ static void linger(struct conn *c)
 void conn_kill(struct conn *c, enum close_reason why)
 {
     struct xio *io = c->xio;
+    bool socket = c->io.fd >= 0;
 
     if (c->dead)
         return;
@@ -136,8 +140,10 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (c->next)
         c->next->prev = c->prev;
     c->w->n_conns--;
-    if (!c->stream)
+    if (socket)
         metric_add(M_CONNECTIONS, -1);
+    if (c->counted)
+        address_leave(c->peer_addr);
     c->next = c->w->dead_conns;
     c->w->dead_conns = c;
     c->ops->closed(c);
@@ -198,6 +204,17 @@ struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
         conn_kill(c, CLOSE_DONE);
         return NULL;
     }
+    if (c->slot) {
+        pipeline_slot_done(c, keep_alive);
+        return NULL;
+    }
+    if (c->pipe) {
+        if (keep_alive) {
+            pipeline_turn(c);
+            return NULL;
+        }
+        pipeline_drop(c);
+    }
     if (!keep_alive || c->w->draining || (c->eof && !more)) {
         if (!c->eof && (unread || more))
             linger(c);
@@ -230,8 +247,13 @@ static bool may_be_http2(const struct conn *c)
 
 static void http_readable(struct conn *c)
 {
-    ssize_t n = conn_read(c);
+    ssize_t n;
 
+    if (unlikely(c->pipe && !c->xio)) {
+        pipeline_readable(c);
+        return;
+    }
+    n = conn_read(c);
     if (n == IO_AGAIN)
         return;
     if (n == IO_ERROR || (n == 0 && !c->xio)) {
@@ -256,10 +278,14 @@ static void http_writable(struct conn *c)
 {
     if (c->xio)
         exchange_run(c->xio);
+    else if (c->pipe)
+        pipeline_turn(c);
 }
 
 static void http_timeout(struct conn *c)
 {
+    if (c->wait == WAIT_IDLE)
+        limit_hit(LIMIT_IDLE_TIME);
     if (c->xio)
         exchange_client_timeout(c->xio);
     else
@@ -268,7 +294,7 @@ static void http_timeout(struct conn *c)
 
 static void http_drain(struct conn *c)
 {
-    if (c->xio || c->lingering)
+    if (c->xio || c->pipe || c->lingering)
         return;
     /* what has arrived already is served: its sender cannot know that nobody looked at it */
     if (conn_read(c) > 0)
@@ -279,6 +305,8 @@ static void http_drain(struct conn *c)
 
 static void http_closed(struct conn *c)
 {
+    if (c->pipe)
+        pipeline_drop(c);
     if (c->xio)
         exchange_client_gone(c->xio);
 }
@@ -449,18 +477,18 @@ static struct conn *conn_new(struct worker *w, int fd)
     return c;
 }
 
-struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops)
+/* Who and where, as parent's. */
+static struct conn *conn_below(struct conn *parent, const struct io_ops *ops)
 {
     struct conn *c = conn_new(parent->w, -1);
 
-    c->codec = &down_http2;
-    c->io = (struct io){.ops = ops, .fd = -1, .ssl = parent->io.ssl, .holds = true};
-    c->stream = stream;
+    c->io = (struct io){.ops = ops, .fd = -1, .ssl = parent->io.ssl};
     c->listener = parent->listener;
     c->number = parent->number;
     c->requests = parent->requests++;
     c->peer_port = parent->peer_port;
     c->local_port = parent->local_port;
+    c->peer_ip_len = parent->peer_ip_len;
     memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
     memcpy(c->local_ip, parent->local_ip, sizeof(c->local_ip));
     memcpy(c->peer_addr, parent->peer_addr, sizeof(c->peer_addr));
@@ -468,6 +496,26 @@ struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, 
     c->proxied = parent->proxied;
     c->peer_trusted = parent->peer_trusted;
     c->reading = true;
+    return c;
+}
+
+struct conn *conn_open_slot(struct conn *parent, struct slot *slot, const struct conn_ops *events,
+                            const struct io_ops *ops)
+{
+    struct conn *c = conn_below(parent, ops);
+
+    c->ops = events;
+    c->slot = slot;
+    return c;
+}
+
+struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops)
+{
+    struct conn *c = conn_below(parent, ops);
+
+    c->codec = &down_http2;
+    c->io.holds = true;
+    c->stream = stream;
     return c;
 }
 
@@ -510,10 +558,19 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
     c->listener = l;
     c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
     conn_note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
+    c->peer_ip_len = (uint8_t)strlen(c->peer_ip);
     c->peer_trusted = dp_trusts(w->set, c->peer_addr);
     note_local(c, l);
     metric_add(M_CONNECTIONS_TOTAL, 1);
     metric_add(M_CONNECTIONS, 1);
+    if (w->set->client_max_connections_per_address && !c->peer_trusted) {
+        c->counted = address_enter(c->peer_addr, (unsigned)w->set->client_max_connections_per_address);
+        if (!c->counted) {
+            limit_hit(LIMIT_PER_ADDRESS);
+            conn_kill(c, CLOSE_LIMIT);
+            return;
+        }
+    }
     if (l->addr->proxy_protocol)
         preread_proxy(c);
     else

@@ -48,6 +48,8 @@ struct conn_ops {
 
 struct http2;
 struct http2_stream;
+struct pipeline;
+struct slot;
 
 struct conn {
     struct worker *w;
@@ -62,6 +64,8 @@ struct conn {
     struct xio *xio;           /* NULL while idle */
     struct http2 *h2;          /* of an HTTP/2 connection */
     struct http2_stream *stream; /* of one of its streams */
+    struct pipeline *pipe;     /* requests that came before the answer to the one in front */
+    struct slot *slot;         /* of one of those: no socket either */
     const struct listener *listener;
     uint64_t number;
     uint32_t requests;
@@ -74,9 +78,11 @@ struct conn {
         unsigned char addr[16];
     } client;
     uint32_t peeked;           /* bytes that have been looked at and left in the socket */
+    uint8_t peer_ip_len;
     uint8_t wait;              /* enum conn_wait: what the timer means */
     bool reading, writing;     /* events that are registered; of a stream: wanted */
     bool peer_trusted, proxied, handshaking, eof, broken, dead, lingering;
+    bool counted;              /* by its address */
     uint32_t lingered;         /* bytes thrown away */
 };
 
@@ -85,6 +91,10 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer);
 
 /* A stream of parent, an exchange's client like any other. io has no fd. */
 struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops);
+
+/* The same for a request in the line behind another. */
+struct conn *conn_open_slot(struct conn *parent, struct slot *slot, const struct conn_ops *events,
+                            const struct io_ops *ops);
 
 /* Closes at once; the memory goes at the quiet point. Ends its exchange. */
 void conn_kill(struct conn *c, enum close_reason why);

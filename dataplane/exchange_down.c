@@ -2,6 +2,7 @@
  * exchange_down.c - the states of an exchange while the response goes to the client.
  */
 #include "common/log.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/exchange_priv.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
@@ -60,7 +61,7 @@ bool down_queue_head(struct xio *io)
 {
     struct exchange *x = &io->x;
 
-    if (io->w->draining)
+    if (io->w->draining && !pipeline_goes_on(io->c))
         io->keep_alive = false;
     if (x->config) {
         chain_header_filter(x);

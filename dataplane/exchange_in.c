@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "common/uri.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/exchange_priv.h"
+#include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/plugin.h"
 
@@ -32,10 +34,10 @@ static bool take_path(struct exchange *x)
 
 enum step exchange_head_bad(struct xio *io, unsigned status, const char *message)
 {
-    static const char *const limits[] = {[0] = "client_max_uri_bytes", [1] = "client_max_header_bytes"};
-
-    if (status == 414 || status == 431)
-        metric_add_with(M_LIMIT_HITS, &(struct str){limits[status == 431], strlen(limits[status == 431])}, 1);
+    if (status == 414)
+        limit_hit(LIMIT_URI_BYTES);
+    else if (status == 431)
+        limit_hit(LIMIT_HEADER_BYTES);
     io->keep_alive = false;
     io->body_bad = 400; /* where its end is nobody knows */
     io->x.req.headers = (struct headers){0};
@@ -53,8 +55,11 @@ enum step exchange_head_complete(struct xio *io)
     conn_wait_over(io->c);
     body_begin(io);
     metric_add(M_EXCHANGES_TOTAL, 1);
-    io->keep_alive = x->req.keep_alive && !io->w->draining &&
-                     !(set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests);
+    io->keep_alive = x->req.keep_alive && (!io->w->draining || pipeline_goes_on(io->c));
+    if (io->keep_alive && set->client_max_requests && io->c->requests >= (uint64_t)set->client_max_requests) {
+        limit_hit(LIMIT_REQUESTS);
+        io->keep_alive = false;
+    }
     if (!take_path(x))
         return exchange_head_bad(io, 400, "Bad request");
     forward_real_ip(x);
@@ -65,7 +70,7 @@ enum step exchange_head_complete(struct xio *io)
     io->log_due = true;
     if (set->client_max_body_bytes && x->req.content_length > 0 &&
         (uint64_t)x->req.content_length > set->client_max_body_bytes) {
-        metric_add_with(M_LIMIT_HITS, &STR("client_max_body_bytes"), 1);
+        limit_hit(LIMIT_BODY_BYTES);
         return step_fail(io, 413, NULL);
     }
     return step_go(io, XS_REWRITE);
@@ -92,7 +97,11 @@ bool body_ask(struct xio *io)
         if (!c->codec->go_on(io))
             return false;
     }
-    conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
+    if (!io->head_queued) { /* once the upstream has answered, the pace is theirs */
+        if (!io->body_asked_us)
+            io->body_asked_us = worker_now(io->w);
+        conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
+    }
     if (!c->rbuf || c->rbuf->len < c->rbuf->cap || body_room(io))
         conn_want_read(c, true);
     return true;
@@ -187,7 +196,15 @@ static void answer_not_grpc(struct exchange *x)
 
 bool exchange_route(struct exchange *x)
 {
-    const struct route_query q = {.req = &x->req, .port = x->local_port, .tls = x->tls, .sni = x->sni};
+    const struct route_query q = {
+        .req = &x->req,
+        .port = x->local_port,
+        .tls = x->tls,
+        .sni = x->sni,
+        .client_ip = x->client_ip,
+        .local_ip = x->local_ip,
+        .client_port = x->peer_port,
+    };
     uint32_t protocols;
 
     if (!config_match(x->config, &q, &x->arena, &x->match)) {

@@ -48,15 +48,18 @@ static const struct c_target *next_target(struct xio *io)
     return &up->targets[at];
 }
 
+/* For logs, after the connection may have gone. */
 static void note_target(struct xio *io, const struct address *addr)
 {
-    char *end = io->target_text + sizeof(io->target_text), *at = str_u64(io->target->port, end);
-    size_t n = strlen(addr->text);
+    size_t len;
 
-    *--at = ':';
-    at -= n;
-    memcpy(at, addr->text, n);
-    io->x.target = str_n(at, (size_t)(end - at));
+    if (likely(io->u)) {
+        len = io->u->origin->text_len;
+        memcpy(io->target_text, io->u->origin->text, sizeof(io->u->origin->text));
+    } else {
+        len = address_text(addr, io->target->port, io->target_text);
+    }
+    io->x.target = str_n(io->target_text, len);
 }
 
 /* The name the upstream has to prove, and is asked for. */
@@ -106,7 +109,6 @@ enum step in_PICK(struct xio *io)
     }
     if (io->c->wait == WAIT_NAME)
         conn_wait_over(io->c);
-    note_target(io, addr);
     sni = server_name(io);
     x->tries++;
     x->times.upstream_sent = worker_now(io->w);
@@ -125,6 +127,7 @@ enum step in_PICK(struct xio *io)
         if (io->u && own)
             uconn_greet(io->u, greeting);
     }
+    note_target(io, addr);
     step_go(io, x->stream ? XS_DIAL : XS_SEND);
     if (!io->u)
         return up_failed_try(io, 502);

@@ -11,7 +11,7 @@
 
 /* ---- the client's address ---- */
 
-static bool address_text(struct str s)
+static bool is_address(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = ascii_lower(s.p[i]);
@@ -36,7 +36,7 @@ void forward_real_ip(struct exchange *x)
     rest = h->value;
     while (str_next(&rest, ',', &piece))
         last = str_trim(piece);
-    if (address_text(last))
+    if (is_address(last))
         x->client_ip = last;
 }
 
@@ -61,6 +61,7 @@ struct str forward_target(struct exchange *x)
         .path = x->req.path,
         .matched = m->matched,
         .strip = m->route->def.strip_path,
+        .v1 = m->route->path_v1,
     };
     struct str path;
     char *escaped;

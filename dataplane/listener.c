@@ -10,7 +10,7 @@
 
 #include "common/log.h"
 #include "dataplane/conn.h"
-#include "dataplane/observe/metrics.h"
+#include "dataplane/observe/limits.h"
 
 #define ACCEPTS_PER_TURN 64
 #define AGAIN_US         200000u /* after running out of descriptors */
@@ -41,7 +41,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
             continue;
         /* out of descriptors or memory: what is open goes on, new ones wait in the backlog */
         LOG_LIMITED(LOG_ERROR, "accept", "errno=%d", errno);
-        metric_add_with(M_LIMIT_HITS, &STR("file_descriptors"), 1);
+        limit_hit(LIMIT_FILE_DESCRIPTORS);
         event_del(&l->ev);
         timer_set(&l->w->wheel, &l->again, worker_now(l->w) + AGAIN_US);
         return;

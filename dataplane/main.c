@@ -349,7 +349,8 @@ static int make_workers(struct program *p, struct err *e)
 
 static int start(struct program *p, struct err *e)
 {
-    const struct configurator_hooks hooks = {.on_active = on_active, .arg = p};
+    const struct configurator_hooks hooks = {
+        .on_active = on_active, .arg = p, .flavor = (enum router_flavor)p->set.router_flavor};
 
     if (find_id(p, e) != 0 || plugins_init(p->set.n_workers, &p->node_id, e) != 0)
         return -1;
@@ -484,6 +485,8 @@ int main(int argc, char **argv)
         complain(&e);
         return 1;
     }
+    if (p.set.router_flavor == FLAVOR_EXPRESSIONS)
+        schema_use_expressions();
     block_signals(&signals);
     raise_limits();
     rc = start(&p, &e);

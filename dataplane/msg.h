@@ -139,7 +139,7 @@ enum method {
 struct req_head {
     struct str method;
     enum method method_id;
-    struct str target;      /* as sent: "/a?b", "http://host/a", "*" */
+    struct str target;      /* as sent: "/a?b", "http://host/a" */
     struct str raw_path;    /* of the target, without query; as sent */
     struct str path;        /* normalized (common/uri.h): what is matched and what plugins see */
     struct str query;       /* behind the '?', as sent; p == NULL: there was no '?' */
@@ -161,6 +161,7 @@ struct resp_head {
     uint8_t version;
     bool keep_alive, chunked;
     int64_t content_length; /* -1: not given */
+    struct str length_text; /* the field that said so, while nobody has set another */
     struct headers headers;
     struct headers trailers; /* once the body has ended */
 };

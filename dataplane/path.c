@@ -62,6 +62,11 @@ struct str upstream_path(const struct upstream_path_in *in, struct arena *a)
 
     if (in->path.len == 0 || in->path.p[0] != '/') /* "*": there is nothing to join */
         return in->path;
+    if (in->v1) {
+        struct str rest = in->strip ? rest_of(in) : drop(in->path, 1);
+
+        return join(a, slash_base && str_starts(rest, STR("/")) ? chop(base) : base, "", rest);
+    }
     if (!in->strip)
         return root ? base : join(a, slash_base ? chop(base) : base, "", in->path);
     if (root) /* an empty rest, and the base's own slash is kept */

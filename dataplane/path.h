@@ -13,12 +13,11 @@ struct upstream_path_in {
     struct str path;    /* the request's, normalized, begins with '/' */
     struct str matched; /* what the route's path took of it; p == NULL: the route has no path */
     bool strip;
+    bool v1;            /* path_handling v1: what is left is put behind the base without a slash of ours */
 };
 
 /*
- * Normalized, without query; what a path may not hold is escaped by who sends it. A route's
- * path_handling counts in the reference's router of expressions and its oldest flavour only;
- * the default one, which is ours, always joins as v0 does.
+ * Normalized, without query; what a path may not hold is escaped by who sends it.
  * Returns a str in a, or borrowed from in; p == NULL at the arena's cap.
  * Source  the reference's routing rules: upstream path.
  */

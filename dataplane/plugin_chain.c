@@ -14,6 +14,7 @@
 #include "dataplane/plugin_chain.h"
 
 #include "common/log.h"
+#include "dataplane/observe/limits.h"
 
 /* More rows than that in one chain cannot be: one per name. */
 #define CHAIN_MAX 128
@@ -33,7 +34,7 @@ struct chain_state *chain_state(struct exchange *x)
 void chain_out_of_memory(struct exchange *x)
 {
     x->run.no_memory = true;
-    metric_add_with(M_LIMIT_HITS, &STR("exchange_memory"), 1);
+    limit_hit(LIMIT_EXCHANGE_MEMORY);
     LOG_LIMITED(LOG_WARN, "exchange_memory", "request_id=%s", x->request_id);
 }
 

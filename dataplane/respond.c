@@ -353,6 +353,10 @@ static void out_length(struct head_out *o, struct xio *io, struct str length)
             out_number_line(o, STR("Content-Length: "), x->answer.len);
         io->down_left = x->answer.len;
         io->down_length_known = true;
+    } else if (length.p && length.p == x->resp.length_text.p && x->resp.content_length > 0) {
+        out_line(o, STR("Content-Length: "), length);
+        io->down_left = (uint64_t)x->resp.content_length;
+        io->down_length_known = true;
     } else if (length.p && str_to_u64(length, &n)) {
         if (status >= 200 && status != 204)
             out_line(o, STR("Content-Length: "), length);

@@ -203,6 +203,15 @@ static const struct setting table[] = {
      .doc = "Largest request body; 0 means no limit, more is answered with 413."},
     {"client_max_requests", ST_INT, OFF(client_max_requests), .dflt = "0", .min = 0, .max = 1e15,
      .doc = "Requests after which a client's connection is closed; 0 means no limit."},
+    {"client_min_body_rate", ST_SIZE, OFF(client_min_body_rate), .dflt = "100", .max = 1 << 30,
+     .doc = "Fewest bytes a second of a request's body, over all the time spent waiting for it, once that is more than "
+            "client_body_timeout; 0 means no limit, less is answered with 408."},
+    {"client_max_pipelined", ST_INT, OFF(client_max_pipelined), .dflt = "16", .min = 1, .max = 64,
+     .doc = "Requests of one HTTP/1 connection that are worked on at once, as far as they are safe to (GET, HEAD); "
+            "their answers leave in order. 1 takes them one by one."},
+    {"client_max_connections_per_address", ST_INT, OFF(client_max_connections_per_address), .dflt = "0", .min = 0, .max = 1e6,
+     .doc = "Connections that one client address (of IPv6: one /64) may have open at a time; 0 means no limit. More are "
+            "closed at once. Addresses in trusted_ips are not limited."},
     {"request_buffer_bytes", ST_SIZE, OFF(request_buffer_bytes), .dflt = "64k", .min = 0, .max = 1 << 30,
      .doc = "How much of a body a route with request_buffering keeps so that it can be sent again."},
     {"upstream_max_header_bytes", ST_SIZE, OFF(upstream_max_header_bytes), .dflt = "32k", .min = 1024, .max = 64 * 1024,
@@ -213,6 +222,8 @@ static const struct setting table[] = {
      .doc = "Requests after which an upstream connection is closed; 0 means no limit."},
     {"upstream_keepalive_idle_timeout", ST_DURATION, OFF(upstream_keepalive_idle_timeout_us), .dflt = "60s", .max = 86400e6,
      .doc = "How long an idle upstream connection is kept."},
+    {"router_flavor", ST_ENUM, OFF(router_flavor), .dflt = "traditional_compatible", .words = router_flavor_words,
+     .doc = "How routes are said and ordered; the control plane needs the same."},
     {"trusted_ips", ST_TEXT, OFF(trusted_ips_text), .check = check_trusted,
      .doc = "Addresses and ranges whose X-Forwarded-* and real_ip_header are believed."},
     {"real_ip_header", ST_ENUM, OFF(real_ip_header), .dflt = "X-Real-IP", .words = real_ip_words,

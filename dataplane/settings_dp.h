@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 
+#include "common/entities.h"
 #include "common/settings.h"
 
 /* Headers of ours on responses and requests: bit, name in `headers`. */
@@ -41,12 +42,14 @@ struct dp_settings {
     const char *trusted_ips_text, *headers_text, *headers_upstream_text;
     const char *log_file, *node_id, *node_labels;
     int real_ip_header; /* enum real_ip_header */
+    int router_flavor;  /* enum router_flavor */
     int log_level_index;
     uint64_t cluster_heartbeat_us;
     uint64_t drain_timeout_us;
     uint64_t client_header_timeout_us, client_body_timeout_us, client_write_timeout_us, client_idle_timeout_us;
     uint64_t client_max_header_bytes, client_max_uri_bytes, client_max_body_bytes;
-    int64_t client_max_header_fields, client_max_requests;
+    int64_t client_max_header_fields, client_max_requests, client_max_connections_per_address, client_max_pipelined;
+    uint64_t client_min_body_rate; /* bytes a second; 0: none */
     uint64_t request_buffer_bytes;
     uint64_t upstream_max_header_bytes;
     int64_t upstream_keepalive_pool_size, upstream_keepalive_max_requests;

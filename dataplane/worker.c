@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/rand.h"
 #include "dataplane/codec/http2.h"
+#include "dataplane/codec/pipeline.h"
 #include "dataplane/conn.h"
 #include "dataplane/listener.h"
 #include "dataplane/upstream/upstream.h"
@@ -114,6 +115,8 @@ static void quiet_point(struct worker *w)
 {
     if (w->ready)
         run_ready(w);
+    if (w->pipes_dirty)
+        pipeline_flush(w);
     if (w->h2_dirty)
         http2_flush(w);
     if (w->dead_uconns)
@@ -135,7 +138,7 @@ static void *loop(void *arg)
             struct timeval tick = {.tv_usec = 50000};
             event_base_loopexit(w->base, &tick);
         }
-        event_base_loop(w->base, EVLOOP_ONCE | (w->ready ? EVLOOP_NONBLOCK : 0));
+        event_base_loop(w->base, EVLOOP_ONCE | (w->ready || w->pipes_dirty ? EVLOOP_NONBLOCK : 0));
         quiet_point(w);
     }
     return NULL;

@@ -51,6 +51,7 @@ struct worker {
     struct uconn *dead_uconns;
     struct xio *ready, **ready_end; /* to go on at the quiet point */
     struct http2 *h2_dirty;   /* sessions with something to send */
+    struct pipeline *pipes_dirty;
 
     struct listener *listeners;
     size_t n_listeners;

@@ -50,6 +50,8 @@ struct xio {
     uint64_t body_left;         /* still to come, with a Content-Length */
     uint64_t body_bytes;        /* decoded so far */
     struct chunk_decoder chunks;
+    uint64_t body_asked_us;     /* since when more is waited for; 0: not */
+    uint64_t body_waited_us;    /* for the client, up to its last bytes */
     bool body_done;             /* the whole body is there (decoded) */
     uint16_t body_bad;          /* status to refuse it with: 400, 413 */
     bool body_dropped;          /* the window was reused: no second try */
@@ -94,7 +96,7 @@ struct xio {
     /* all before is zeros at first; what follows is not worth clearing: it is set before it is read */
     struct outq up, down;       /* what waits to be written, to the upstream and to the client */
     char up_chunk[CHUNK_ROOM], down_chunk[CHUNK_ROOM];
-    char target_text[64];
+    char target_text[56];
     char embedded[EXCHANGE_EMBEDDED];
 };
 

@@ -251,7 +251,7 @@ static int cut_frames(struct link *l, struct err *e)
 {
     struct link_hub *hub = l->hub;
     size_t at = 0, used = 0, need = RECV_IDLE_BYTES;
-    struct str body;
+    struct str body = STR_NONE;
     int rc = 0;
 
     for (;;) {

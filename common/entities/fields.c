@@ -29,3 +29,10 @@ const struct pattern pattern_empty_segments[] = {
     {.regex = "//", .lua = "//", .err = "must not have empty segments"},
     {.regex = NULL},
 };
+
+const char *const router_flavor_words[] = {
+#define X(id, word) [id] = word,
+    ROUTER_FLAVORS(X)
+#undef X
+        NULL,
+};

@@ -1,5 +1,6 @@
 /* routes.c - which requests belong to which service. */
 #include "common/entities/fields.h"
+#include "common/expr.h"
 
 #define HTTP_ONLY_ERR(f) \
     "cannot set '" f "' when 'protocols' is 'tcp', 'tls', 'tls_passthrough' or 'udp'"
@@ -86,6 +87,10 @@ static const struct field fields[] = {
     F_INT(struct route, regex_priority, 20, .dflt = "0", .doc = "Order of regex routes, higher first."),
     F_ENUM(struct route, path_handling, 21, .dflt = "\"v0\"", .one_of = LIST("v0", "v1"),
            .doc = "How the service's path and the rest of the request's path are joined."),
+    F_STR(struct route, expression, 22, .flags = FF_EXPRESSIONS,
+          .doc = "What requests must be like, in place of the fields above; with router_flavor = expressions."),
+    F_INT(struct route, priority, 23, .flags = FF_EXPRESSIONS | FF_REQUIRED, .dflt = "0", .between = RANGE(0, 70368744177663),
+          .doc = "Order of routes with an expression, higher first; with router_flavor = expressions."),
     F_END
 };
 
@@ -107,13 +112,27 @@ static const struct field http_fields[] = {
     NULL_FIELD(F_SET, destinations, 15, STREAM_ONLY_ERR("destinations", "'http' or 'https'"), .elem = &elem_endpoint),
     F_END
 };
-static const struct check http_list[] = {
-    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "https"),
-     .fields = LIST("methods", "hosts", "headers", "paths", "snis"),
-     .then_err = "must set one of %s when 'protocols' is 'https'",
-     .else_match = MATCH(.contains = "http"), .else_fields = LIST("methods", "hosts", "headers", "paths"),
-     .else_err = "must set one of %s when 'protocols' is 'http'"},
-};
+#define EACH_IS(...) MATCH(.elem = ELEM(.type = FT_STRING, .one_of = LIST(__VA_ARGS__)))
+
+/* What each kind must have one of; more: fields that a flavor adds, each behind a comma. */
+#define HTTP_NEEDS(more...) \
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "https"), \
+     .fields = LIST("methods", "hosts", "headers", "paths", "snis" more), \
+     .then_err = "must set one of %s when 'protocols' is 'https'", \
+     .else_match = MATCH(.contains = "http"), .else_fields = LIST("methods", "hosts", "headers", "paths" more), \
+     .else_err = "must set one of %s when 'protocols' is 'http'"}
+#define STREAM_NEEDS(more...) \
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tcp", "tls", "udp"), \
+     .fields = LIST("sources", "destinations", "snis" more), \
+     .then_err = "must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'"}
+#define GRPC_NEEDS(more...) \
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "grpcs"), \
+     .fields = LIST("hosts", "headers", "paths", "snis" more), \
+     .then_err = "must set one of %s when 'protocols' is 'grpcs'", \
+     .else_match = MATCH(.contains = "grpc"), .else_fields = LIST("hosts", "headers", "paths" more), \
+     .else_err = "must set one of %s when 'protocols' is 'grpc'"}
+
+static const struct check http_list[] = {HTTP_NEEDS()};
 static const struct field stream_fields[] = {
     NULL_FIELD(F_SET, methods, 16, HTTP_ONLY_ERR("methods"), .elem = &elem_method),
     NULL_FIELD(F_ARRAY, hosts, 17, HTTP_ONLY_ERR("hosts"), .elem = &elem_host),
@@ -121,11 +140,8 @@ static const struct field stream_fields[] = {
     NULL_FIELD(F_MAP, headers, 19, HTTP_ONLY_ERR("headers"), .key = &key_header, .elem = &elem_values),
     F_END
 };
-#define EACH_IS(...) MATCH(.elem = ELEM(.type = FT_STRING, .one_of = LIST(__VA_ARGS__)))
 static const struct check stream_list[] = {
-    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tcp", "tls", "udp"),
-     .fields = LIST("sources", "destinations", "snis"),
-     .then_err = "must set one of %s when 'protocols' is 'tcp', 'tls' or 'udp'"},
+    STREAM_NEEDS(),
     {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tls_passthrough"),
      .fields = LIST("snis"), .then_err = "must set snis when 'protocols' is 'tls_passthrough'"},
 };
@@ -137,27 +153,121 @@ static const struct field grpc_fields[] = {
     NULL_FIELD(F_SET, destinations, 15, STREAM_ONLY_ERR("destinations", "'grpc' or 'grpcs'"), .elem = &elem_endpoint),
     F_END
 };
-static const struct check grpc_list[] = {
-    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = MATCH(.contains = "grpcs"),
-     .fields = LIST("hosts", "headers", "paths", "snis"),
-     .then_err = "must set one of %s when 'protocols' is 'grpcs'",
-     .else_match = MATCH(.contains = "grpc"), .else_fields = LIST("hosts", "headers", "paths"),
-     .else_err = "must set one of %s when 'protocols' is 'grpc'"},
+static const struct check grpc_list[] = {GRPC_NEEDS()};
+
+/* ---- the flavor expressions ---- */
+
+#define MATCH_FIELDS "methods", "hosts", "paths", "headers", "snis", "sources", "destinations"
+#define MATCH_FIELDS_TEXT "'methods', 'hosts', 'paths', 'headers', 'snis', 'sources' or 'destinations'"
+#define ROUTER_EXPRESSION "Router Expression failed validation: "
+
+static entity_check check_expression;
+
+#define EXPRESSION_IS_VALID \
+    {CK_CUSTOM, .fn = check_expression, .run_with_missing_fields = true, \
+     .fields = LIST("id", "protocols", "snis", "sources", "destinations", "methods", "hosts", "paths", \
+                    "headers", "expression", "regex_priority", "priority")}
+
+static const struct field expr_grpc_fields[] = {
+    F_BOOL(struct route, strip_path, 7, .flags = FF_REQUIRED, .dflt = "false", .ne = "true",
+           .null_err = "cannot set 'strip_path' when 'protocols' is 'grpc' or 'grpcs'"),
+    NULL_FIELD(F_SET, methods, 16, STREAM_ONLY_ERR("methods", "'grpc' or 'grpcs'"), .elem = &elem_method),
+    F_END
 };
+static const struct check expr_http_list[] = {
+    HTTP_NEEDS(, "sources", "destinations", "expression"), EXPRESSION_IS_VALID};
+static const struct check expr_stream_list[] = {
+    STREAM_NEEDS(, "expression"),
+    {CK_CONDITIONAL_ONE_OF, .if_field = "protocols", .if_match = EACH_IS("tls_passthrough"),
+     .fields = LIST("snis", "expression"),
+     .then_err = "must set one of %s when 'protocols' is 'tls_passthrough'"},
+    EXPRESSION_IS_VALID};
+static const struct check expr_grpc_list[] = {
+    GRPC_NEEDS(, "sources", "destinations", "expression"), EXPRESSION_IS_VALID};
 /* clang-format on */
 
-static const struct record_checks http_checks = {CHECKS(http_list)};
-static const struct record_checks stream_checks = {CHECKS(stream_list)};
-static const struct record_checks grpc_checks = {CHECKS(grpc_list)};
-static const struct subschema http_schema = {http_fields, &http_checks};
-static const struct subschema stream_schema = {stream_fields, &stream_checks};
-static const struct subschema grpc_schema = {grpc_fields, &grpc_checks};
+static bool is_set(const json_t *doc, const char *field)
+{
+    const json_t *v = json_object_get(doc, field);
+
+    return v && !json_is_null(v) && !(json_is_array(v) && json_array_size(v) == 0) &&
+           !(json_is_object(v) && json_object_size(v) == 0);
+}
+
+static bool matches_by_field(const json_t *doc)
+{
+    static const char *const names[] = {MATCH_FIELDS};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (is_set(doc, names[i]))
+            return true;
+    return false;
+}
+
+static bool is_nonzero(const json_t *v)
+{
+    return json_is_integer(v) && json_integer_value(v) != 0;
+}
+
+/* Whether the first protocol is one of connections. */
+static bool is_stream(const json_t *doc)
+{
+    const char *first = json_string_value(json_array_get(json_object_get(doc, "protocols"), 0));
+
+    return first && strncmp(first, "http", 4) != 0 && strncmp(first, "grpc", 4) != 0;
+}
+
+static int check_expression(const json_t *doc, struct err *e)
+{
+    const json_t *expression = json_object_get(doc, "expression");
+    struct arena a;
+    struct expr parsed;
+    struct err why = {0};
+    int rc;
+
+    if (!json_is_string(expression))
+        return matches_by_field(doc) && is_nonzero(json_object_get(doc, "priority"))
+                   ? err_set(e, ERR_INVALID,
+                             ROUTER_EXPRESSION "cannot set 'priority' with " MATCH_FIELDS_TEXT
+                                               " simultaneously")
+                   : 0;
+    if (matches_by_field(doc))
+        return err_set(e, ERR_INVALID,
+                       ROUTER_EXPRESSION "cannot set 'expression' with " MATCH_FIELDS_TEXT
+                                         " simultaneously");
+    if (is_nonzero(json_object_get(doc, "regex_priority")))
+        return err_set(
+            e, ERR_INVALID,
+            ROUTER_EXPRESSION "cannot set 'regex_priority' with 'expression' simultaneously");
+    arena_init(&a, 0, EXPR_ARENA_BYTES);
+    rc = expr_parse(json_str(expression), is_stream(doc) ? EXPR_STREAM : EXPR_HTTP, &a, &parsed,
+                    &why);
+    arena_fini(&a);
+    return rc == 0 ? 0 : err_set(e, ERR_INVALID, ROUTER_EXPRESSION "%s", why.message);
+}
+
+static const struct record_checks http_checks = {CHECKS(http_list)},
+                                  expr_http_checks = {CHECKS(expr_http_list)};
+static const struct record_checks stream_checks = {CHECKS(stream_list)},
+                                  expr_stream_checks = {CHECKS(expr_stream_list)};
+static const struct record_checks grpc_checks = {CHECKS(grpc_list)},
+                                  expr_grpc_checks = {CHECKS(expr_grpc_list)};
+static const struct subschema http_schema = {http_fields, &http_checks},
+                              expr_http_schema = {NULL, &expr_http_checks};
+static const struct subschema stream_schema = {stream_fields, &stream_checks},
+                              expr_stream_schema = {stream_fields, &expr_stream_checks};
+static const struct subschema grpc_schema = {grpc_fields, &grpc_checks},
+                              expr_grpc_schema = {expr_grpc_fields, &expr_grpc_checks};
 
 static const struct subschema *by_protocol(const char *word)
 {
+    bool expr = schema_uses_expressions();
+
     if (strncmp(word, "grpc", 4) == 0)
-        return &grpc_schema;
-    return strncmp(word, "http", 4) == 0 ? &http_schema : &stream_schema;
+        return expr ? &expr_grpc_schema : &grpc_schema;
+    if (strncmp(word, "http", 4) == 0)
+        return expr ? &expr_http_schema : &http_schema;
+    return expr ? &expr_stream_schema : &stream_schema;
 }
 
 /* The first protocol chooses. */

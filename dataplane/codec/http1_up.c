@@ -2,6 +2,7 @@
 #include "common/log.h"
 #include "dataplane/codec/codec.h"
 #include "dataplane/exchange_priv.h"
+#include "dataplane/observe/limits.h"
 
 #define HEAD_MAX_FIELDS 256
 
@@ -76,6 +77,7 @@ static enum parse_result take_head(struct xio *io)
     } else if (r == PARSE_MORE && !head_room(u)) {
         r = PARSE_BAD;
         why.message = "head too large";
+        limit_hit(LIMIT_UPSTREAM_HEADER_BYTES);
     }
     if (r == PARSE_BAD)
         LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", x->request_id,

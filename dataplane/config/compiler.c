@@ -44,6 +44,16 @@ struct compiler *compiler_new(void)
     return c;
 }
 
+void compiler_set_flavor(struct compiler *c, enum router_flavor flavor)
+{
+    c->flavor = flavor;
+}
+
+enum router_flavor compiler_flavor(const struct compiler *c)
+{
+    return c->flavor;
+}
+
 void compiler_free(struct compiler **c)
 {
     struct compiler *it = *c;
@@ -105,6 +115,7 @@ int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t v
     int rc;
 
     b.r = roots_share(b.base);
+    b.r.router.flavor = c->flavor;
     rc = apply_records(&b, records, e);
     build_free(&b);
     if (rc != 0) {

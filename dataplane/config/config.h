@@ -71,6 +71,7 @@ struct c_service {
 struct c_route {
     struct route def;
     uint32_t protocols;           /* bits 1u << enum protocol */
+    bool path_v1;                 /* path_handling is v1, and the flavor lets it count */
     const struct chain *chain;    /* own plugins merged with service's and global; NULL: the service's */
 };
 
@@ -112,6 +113,9 @@ struct route_query {
     uint16_t port;   /* of the listener, for hosts with a port when Host has none */
     bool tls;        /* scheme is https: snis count */
     struct str sni;  /* "" when none */
+    /* text of addresses, read only when a route asks for them; "": unknown */
+    struct str client_ip, local_ip;
+    uint16_t client_port;
 };
 
 #define CAPTURES_MAX 10
@@ -165,6 +169,7 @@ bool config_match_stream(const struct config *c, const struct stream_query *q,
  */
 struct compiler;
 struct compiler *compiler_new(void);
+void compiler_set_flavor(struct compiler *c, enum router_flavor flavor); /* before the first version */
 void compiler_free(struct compiler **c); /* after every config it made is released */
 
 /*

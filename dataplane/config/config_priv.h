@@ -57,7 +57,10 @@ struct o_route {
     struct ent_obj head;
     struct route_rules *rules; /* NULL: no regular expression */
     struct route_endpoints *endpoints; /* NULL: none */
+    struct route_expr *expr;           /* NULL: by its fields */
     struct chain_obj *chain;
+    uint64_t age;           /* traditional flavor: of equals the greater one wins; else 0 */
+    enum router_flavor flavor;
     uint16_t methods; /* bits 1u << enum method; 0: any, or only others */
     bool has_methods;
     struct c_route c;

@@ -195,6 +195,7 @@ int configurator_start(unsigned n_workers, const struct configurator_hooks *hook
     pthread_cond_init(&c->work, NULL);
     pthread_cond_init(&c->done, NULL);
     c->compiler = compiler_new();
+    compiler_set_flavor(c->compiler, c->hooks.flavor);
     c->live = live_new(n_workers, &(struct live_hooks){on_active, on_idle, c});
     if (!c->live)
         err_sys(e, "no eventfd for the workers");

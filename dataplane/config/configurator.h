@@ -15,6 +15,7 @@ struct configurator;
 struct configurator_hooks {
     void (*on_active)(void *arg, uint64_t version, uint64_t compile_us, uint64_t spread_us);
     void *arg;
+    enum router_flavor flavor;
 };
 
 int configurator_start(unsigned n_workers, const struct configurator_hooks *hooks, struct configurator **out,

@@ -3,6 +3,7 @@
 
 #include "dataplane/config/rows.h"
 #include "dataplane/plugins/registry.h"
+#include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
 #include "dataplane/tls/tls.h"
 
@@ -129,6 +130,12 @@ static int add_regex(struct route_rules *rules, struct str pattern, bool is_path
     return 0;
 }
 
+/* The oldest flavor reads an expression only where it is a header's one value. */
+static bool header_is_text(const struct o_route *r, const struct list *values)
+{
+    return r->flavor == FLAVOR_TRADITIONAL && values->n != 1;
+}
+
 static int compile_rules(struct o_route *r, struct err *e)
 {
     const struct route *def = &r->c.def;
@@ -143,9 +150,13 @@ static int compile_rules(struct o_route *r, struct err *e)
     for (size_t i = 0; i < def->headers.n; i++) {
         const struct list *values = &LIST_AT(def->headers, struct map_entry, i).values;
 
-        for (size_t k = 0; k < values->n; k++)
-            if (add_regex(r->rules, header_regex(LIST_AT(*values, struct str, k)), false, e) != 0)
+        for (size_t k = 0; k < values->n; k++) {
+            struct str value = LIST_AT(*values, struct str, k);
+
+            if (add_regex(r->rules, header_is_text(r, values) ? STR_NONE : header_regex(value),
+                          false, e) != 0)
                 return -1;
+        }
     }
     return 0;
 }
@@ -187,7 +198,16 @@ static int compile_endpoints(struct o_route *r, struct err *e)
                : add_endpoints(r->endpoints, def->destinations, "destinations", e);
 }
 
-static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, struct err *e)
+static int compile_expression(struct o_route *r, struct err *e)
+{
+    if (!r->c.def.expression.p)
+        return 0;
+    r->expr = route_expr_new(r->c.def.expression,
+                             r->c.protocols & PROTOCOLS_HTTP ? EXPR_HTTP : EXPR_STREAM, e);
+    return r->expr ? 0 : err_in(e, "expression");
+}
+
+static int route_complete(struct compiler *c, struct ent_obj *o, struct err *e)
 {
     struct o_route *r = (struct o_route *)o;
     const struct route *def = &r->c.def;
@@ -196,11 +216,18 @@ static int route_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, str
         return err_set(e, ERR_LIMIT, "%zu hosts and %zu paths, expected at most %u pairs",
                        def->hosts.n, def->paths.n, ROUTE_ENTRIES_MAX);
     lower_hosts(r);
+    r->flavor = compiler_flavor(c);
+    if (r->flavor == FLAVOR_TRADITIONAL) {
+        r->age = UINT64_MAX - (uint64_t)(def->created_at == INT_NULL ? 0 : def->created_at);
+        r->c.path_v1 = def->path_handling == PATH_V1;
+    }
     r->c.protocols =
         def->protocols.n ? protocol_bits(def->protocols) : 1u << PROTO_HTTP | 1u << PROTO_HTTPS;
     r->methods = method_bits(def->methods);
     r->has_methods = def->methods.n > 0;
-    return compile_endpoints(r, e) != 0 ? -1 : compile_rules(r, e);
+    if (compile_expression(r, e) != 0 || compile_endpoints(r, e) != 0)
+        return -1;
+    return compile_rules(r, e);
 }
 
 static void route_copied(struct ent_obj *o)
@@ -209,6 +236,7 @@ static void route_copied(struct ent_obj *o)
 
     obj_ref(r->rules ? &r->rules->o : NULL);
     obj_ref(r->endpoints ? &r->endpoints->o : NULL);
+    obj_ref(r->expr ? &r->expr->o : NULL);
     r->chain = NULL;
     r->c.chain = NULL;
 }
@@ -224,6 +252,7 @@ static void route_fini(struct obj *o)
 
     unref(r->rules);
     unref(r->endpoints);
+    unref(r->expr);
     unref(r->chain);
     unref(r->head.block);
 }

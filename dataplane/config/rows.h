@@ -59,6 +59,7 @@ struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id);
 
 /* What rows need of the compiler. */
 unsigned compiler_plugin_order(const struct compiler *c, const struct plugin_contract *contract);
+enum router_flavor compiler_flavor(const struct compiler *c);
 char *compiler_scratch(struct compiler *c, size_t *size_out);
 
 #endif

@@ -1,6 +1,7 @@
 /* parse.c - see parse.h. Section numbers are RFC 9112's unless another RFC is named. */
 #include "dataplane/http/parse.h"
 
+#include <arpa/inet.h>
 #include <endian.h>
 
 #pragma GCC diagnostic warning "-Wconversion"
@@ -8,10 +9,11 @@
 
 enum {
     C_TOKEN = 1,  /* RFC 9110 5.6.2 */
-    C_HOST = 2,   /* RFC 3986 reg-name without percent signs in odd places: see host_ok */
+    C_HOST = 2,   /* RFC 3986 reg-name; what follows a percent sign: see host_ok */
     C_VALUE = 4,  /* RFC 9110 5.5: visible, obs-text, space, tab */
     C_TARGET = 8, /* visible or above ASCII, no '#' */
     C_METHOD = 16, /* what the reference takes for a method, of RFC 9110 9.1's tokens */
+    C_HEX = 32,   /* RFC 5234 HEXDIG, small letters too */
 };
 
 #define T (C_TOKEN | C_VALUE | C_TARGET)
@@ -25,7 +27,7 @@ static const uint8_t class[256] = {
     [' '] = L, ['\t'] = L, ['#'] = C_TOKEN | C_VALUE,
     ['!'] = H, ['$'] = H, ['%'] = H, ['&'] = H, ['\''] = H, ['*'] = H, ['+'] = H, ['-'] = M,
     ['.'] = H, ['_'] = M, ['~'] = H, ['^'] = T, ['`'] = T, ['|'] = T,
-    ['0' ... '9'] = H, ['A' ... 'Z'] = M, ['a' ... 'z'] = H,
+    ['0' ... '9'] = H | C_HEX, ['A' ... 'F'] = M | C_HEX, ['G' ... 'Z'] = M, ['a' ... 'f'] = H | C_HEX, ['g' ... 'z'] = H,
     ['('] = S, [')'] = S, [','] = S, [';'] = S, ['='] = S,
     ['"'] = V, ['/'] = V, [':'] = V, ['<'] = V, ['>'] = V, ['?'] = V, ['@'] = V, ['['] = V,
     ['\\'] = V, [']'] = V, ['{'] = V, ['}'] = V, [0x80 ... 0xff] = V,
@@ -81,18 +83,19 @@ bool http_list_has(struct str value, struct str token)
 static bool host_ok(struct str host)
 {
     if (host.len >= 2 && host.p[0] == '[') {
-        /* IP-literal: hexadecimal digits, colons and dots; a zone has no place here */
-        if (host.p[host.len - 1] != ']' || host.len < 4)
+        /* IP-literal: an IPv6 address; a zone has no place here */
+        char text[INET6_ADDRSTRLEN];
+        struct in6_addr addr;
+
+        if (host.p[host.len - 1] != ']' || host.len - 2 >= sizeof(text) || memchr(host.p, 0, host.len))
             return false;
-        for (size_t i = 1; i < host.len - 1; i++) {
-            char c = ascii_lower(host.p[i]);
-            if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == ':' || c == '.'))
-                return false;
-        }
-        return true;
+        memcpy(text, host.p + 1, host.len - 2);
+        text[host.len - 2] = '\0';
+        return inet_pton(AF_INET6, text, &addr) == 1;
     }
     for (size_t i = 0; i < host.len; i++)
-        if (!is(host.p[i], C_HOST))
+        if (!is(host.p[i], C_HOST) ||
+            (host.p[i] == '%' && (host.len - i < 3 || !is(host.p[i + 1], C_HEX) || !is(host.p[i + 2], C_HEX))))
             return false;
     return true;
 }
@@ -234,13 +237,15 @@ static enum parse_result take_field(struct cursor *c, enum header_id *id, struct
 /* What the fields say about framing and the connection; the same for both directions. */
 struct framing {
     int64_t content_length;
+    struct str length_text;
     bool transfer;                 /* there is a Transfer-Encoding: */
     bool chunked;                  /* chunked is among the codings */
     bool coded;                    /* another one is */
     bool overcoded;                /* something follows chunked: where the body ends is unknown */
     bool close, keep_alive;
     bool nominates;                /* Connection names other fields */
-    struct header *host, *expect, *upgrade;
+    bool expect_continue, expect_other;
+    struct header *host, *upgrade;
 };
 
 /* The codings of one field behind those of the fields before it. */
@@ -270,6 +275,7 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
         if (f->content_length >= 0 || !str_to_u64(h->value, &n) || n > INT64_MAX)
             return bad(e, 400, "Bad request");
         f->content_length = (int64_t)n;
+        f->length_text = h->value;
         break;
     case HDR_TRANSFER_ENCODING: note_codings(f, h->value); break;
     case HDR_CONNECTION:
@@ -286,7 +292,12 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
             return bad(e, 400, "Bad request");
         f->host = h;
         break;
-    case HDR_EXPECT: f->expect = h; break;
+    case HDR_EXPECT: /* of several, each counts (RFC 9110 10.1.1) */
+        if (str_ieq(h->value, STR("100-continue")))
+            f->expect_continue = true;
+        else
+            f->expect_other = true;
+        break;
     case HDR_UPGRADE: f->upgrade = h; break;
     default: break;
     }
@@ -310,7 +321,7 @@ static void mark_nominated(struct headers *hs)
 static enum parse_result take_fields(struct cursor *c, const struct parse_limits *limits, struct arena *a,
                                      struct headers *hs, struct framing *f, struct parse_error *e)
 {
-    uint32_t host_at = UINT32_MAX, expect_at = UINT32_MAX, upgrade_at = UINT32_MAX;
+    uint32_t host_at = UINT32_MAX, upgrade_at = UINT32_MAX;
 
     for (;;) {
         struct str name, value;
@@ -332,14 +343,11 @@ static enum parse_result take_fields(struct cursor *c, const struct parse_limits
             return r;
         if (h->id == HDR_HOST)
             host_at = hs->n - 1;
-        else if (h->id == HDR_EXPECT)
-            expect_at = hs->n - 1;
         else if (h->id == HDR_UPGRADE)
             upgrade_at = hs->n - 1;
     }
     /* the array may have moved while it grew */
     f->host = host_at == UINT32_MAX ? NULL : &hs->v[host_at];
-    f->expect = expect_at == UINT32_MAX ? NULL : &hs->v[expect_at];
     f->upgrade = upgrade_at == UINT32_MAX ? NULL : &hs->v[upgrade_at];
     if (f->nominates)
         mark_nominated(hs);
@@ -384,7 +392,7 @@ static unsigned version_of(const char *p)
     return p[7] == '0' ? 10 : 11;
 }
 
-/* 3.2: origin-form, absolute-form, "*". */
+/* 3.2: origin-form or absolute-form. "*" is refused: no route can mean it. */
 static bool split_target(struct req_head *r)
 {
     struct str t = r->target;
@@ -495,11 +503,9 @@ static enum parse_result finish_request(struct req_head *r, const struct framing
         return bad(e, 400, "Bad request"); /* 6.1, 6.3: its length cannot be known */
     if (f->coded)
         return bad(e, 501, "Not implemented"); /* 6.1 */
-    if (f->expect) {
-        if (!str_ieq(f->expect->value, STR("100-continue")))
-            return bad(e, 417, "Expectation failed");
-        r->expect_continue = r->version >= 11;
-    }
+    if (f->expect_other)
+        return bad(e, 417, "Expectation failed");
+    r->expect_continue = f->expect_continue && r->version >= 11;
     r->content_length = f->content_length;
     r->chunked = f->chunked;
     r->keep_alive = r->version >= 11 ? !f->close : f->keep_alive && !f->close;
@@ -597,6 +603,7 @@ enum parse_result http_parse_response(struct str in, const struct parse_limits *
     if (f.transfer && (!f.chunked || f.coded || f.overcoded || out->version < 11))
         return bad(error_out, 502, "transfer coding is not chunked");
     out->content_length = f.content_length;
+    out->length_text = f.length_text;
     out->chunked = f.chunked;
     if (out->status < 200 || out->status == 204 || out->status == 304 || request_was_head) {
         out->content_length = 0; /* 6.3: whatever the fields say */

@@ -1,6 +1,7 @@
 /* conditions.c - what an entry asks of requests, as keys: see place.h. */
 #include <stdlib.h>
 
+#include "dataplane/route/expression.h"
 #include "dataplane/route/router_priv.h"
 
 /* ---- building ---- */
@@ -21,6 +22,14 @@ static void key_add_port(struct conditions *c, uint16_t port)
     const char key[2] = {(char)(port >> 8), (char)port};
 
     key_add(c, KEY_PORT, key, sizeof(key));
+}
+
+static void key_add_network(struct conditions *c, enum key_kind kind, const struct ip_network *net)
+{
+    char key[17];
+
+    key_network(net->addr, net->bits, key);
+    key_add(c, kind, key, sizeof(key));
 }
 
 static bool same_key(const struct conditions *c, size_t a, size_t b)
@@ -85,23 +94,26 @@ static void add_names(struct conditions *c, struct list snis, bool plaintext_too
     condition_add(c, first);
 }
 
+static void key_add_header(struct conditions *c, struct str name, struct str value)
+{
+    size_t at = c->text.len + 1;
+
+    key_add(c, KEY_HEADER, name.p, name.len);
+    for (; at < c->text.len; at++)
+        c->text.p[at] = header_fold(c->text.p[at]);
+    sbuf_addc(&c->text, '\0');
+    sbuf_addstr(&c->text, value);
+    for (; at < c->text.len; at++)
+        c->text.p[at] = ascii_lower(c->text.p[at]);
+    c->keys[c->n_keys - 1].len += value.len + 1;
+}
+
 static void add_header(struct conditions *c, const struct map_entry *rule)
 {
     size_t first = c->n_keys;
 
-    for (size_t i = 0; i < rule->values.n; i++) {
-        struct str value = LIST_AT(rule->values, struct str, i);
-        size_t at = c->text.len + 1;
-
-        key_add(c, KEY_HEADER, rule->key.p, rule->key.len);
-        for (; at < c->text.len; at++)
-            c->text.p[at] = header_fold(c->text.p[at]);
-        sbuf_addc(&c->text, '\0');
-        sbuf_addstr(&c->text, value);
-        for (; at < c->text.len; at++)
-            c->text.p[at] = ascii_lower(c->text.p[at]);
-        c->keys[c->n_keys - 1].len += value.len + 1;
-    }
+    for (size_t i = 0; i < rule->values.n; i++)
+        key_add_header(c, rule->key, LIST_AT(rule->values, struct str, i));
     condition_add(c, first);
 }
 
@@ -157,12 +169,8 @@ static void add_endpoints(struct conditions *c, const struct c_endpoint *v, size
     condition_add(c, first);
     first = c->n_keys;
     if (by_addr)
-        for (size_t i = 0; i < n; i++) {
-            char key[17];
-
-            key_network(v[i].net.addr, v[i].net.bits, key);
-            key_add(c, kind, key, sizeof(key));
-        }
+        for (size_t i = 0; i < n; i++)
+            key_add_network(c, kind, &v[i].net);
     condition_add(c, first);
 }
 
@@ -177,13 +185,91 @@ static void stream_conditions(const struct route_entry *e, struct conditions *c)
         add_endpoints(c, ends->v, ends->n_sources, KEY_SRC);
 }
 
+/* ---- expressions ---- */
+
+/* The server names that a comparison stands for. */
+static bool key_add_name(struct conditions *c, enum expr_op op, struct str text)
+{
+    bool suffix = op == EO_POSTFIX && str_starts(text, STR("."));
+    bool prefix = op == EO_PREFIX && str_ends(text, STR("."));
+
+    if (op != EO_EQ && !suffix && !prefix)
+        return false;
+    key_add(c, KEY_SNI, "*", suffix);
+    sbuf_addstr(&c->text, text);
+    if (prefix)
+        sbuf_addc(&c->text, '*');
+    c->keys[c->n_keys - 1].len += text.len + prefix;
+    return true;
+}
+
+/* False: requests for which pred holds have no key in common. */
+static bool pred_key(struct conditions *c, const struct route_expr *x, const struct expr_pred *pred)
+{
+    switch (pred->field) {
+    case EF_HEADER:
+        if (pred->op != EO_EQ)
+            return false;
+        key_add_header(c, pred->name, pred->text);
+        return true;
+    case EF_METHOD:
+        if (pred->op != EO_EQ || pred->lower)
+            return false;
+        key_add(c, KEY_METHOD, pred->text.p, pred->text.len);
+        return true;
+    case EF_SNI: return key_add_name(c, pred->op, x->texts[pred->index]);
+    case EF_DST_PORT:
+        if (pred->op != EO_EQ || pred->number < 0 || pred->number > UINT16_MAX)
+            return false;
+        key_add_port(c, (uint16_t)pred->number);
+        return true;
+    case EF_SRC_IP:
+    case EF_DST_IP:
+        if (pred->op != EO_EQ && pred->op != EO_IN)
+            return false;
+        key_add_network(c, pred->field == EF_SRC_IP ? KEY_SRC : KEY_DST, &pred->network);
+        return true;
+    case EF_PROTOCOL:
+    case EF_SRC_PORT:
+    case EF_PORT:
+    case EF_HOST:
+    case EF_PATH:
+    case EF_SEGMENTS_LEN:
+    case EF_SEGMENTS:
+    case EF_QUERY:
+    case EXPR_FIELD_COUNT: return false;
+    }
+    WEIR_UNREACHABLE("field");
+}
+
+static void expr_conditions(const struct route_expr *x, struct conditions *c)
+{
+    const struct expr_node *next = route_expr_conjuncts(x);
+    const struct expr_pred *preds[EXPR_ALTERNATIVES_MAX];
+    int n;
+
+    while ((n = route_expr_alternatives(x, &next, preds)) >= 0) {
+        size_t first = c->n_keys;
+        int i = 0;
+
+        while (i < n && pred_key(c, x, preds[i]))
+            i++;
+        if (i < n)
+            c->n_keys = first;
+        else
+            condition_add(c, first);
+    }
+}
+
 void conditions_of(const struct route_entry *e, struct conditions *c)
 {
     c->n = 0;
     c->n_keys = 0;
     c->fan = 1;
     sbuf_clear(&c->text);
-    if (e->kind == ENTRY_STREAM)
+    if (e->route->expr)
+        expr_conditions(e->route->expr, c);
+    else if (e->kind == ENTRY_STREAM)
         stream_conditions(e, c);
     else
         http_conditions(e, c);

@@ -1,4 +1,5 @@
 /* match.c - finds the route of a request. See router.h for the indexes it walks. */
+#include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
 #include "dataplane/route/router_priv.h"
 
@@ -7,6 +8,8 @@
 
 struct search {
     const struct config *config;
+    struct arena *scratch;
+    struct ip_network src, dst; /* looked up when a route asks for addresses */
     const struct route_query *q;
     struct place_query offers;
     const struct route_entry *best;
@@ -129,14 +132,60 @@ static bool path_matches(const struct route_entry *e, struct str path, struct ro
     return m->n_captures > 0;
 }
 
+/* Routes of HTTP have them in the flavor expressions only. */
+static bool addresses_match(const struct search *s, const struct o_route *r)
+{
+    static const unsigned char unknown[16];
+
+    return !r->endpoints ||
+           endpoints_match(r->endpoints, s->offers.src ? s->offers.src : unknown, s->q->client_port,
+                           s->offers.dst ? s->offers.dst : unknown, s->q->port);
+}
+
+static bool fields_match(const struct search *s, const struct route_entry *e, struct route_match *m)
+{
+    const struct o_route *r = e->route;
+
+    return (!e->port || e->port == s->offers.port) && method_matches(r, s->q->req) &&
+           sni_matches(r, s->q) && headers_match(r, s->q->req) && addresses_match(s, r) &&
+           path_matches(e, s->q->req->path, m);
+}
+
+/*
+ * Unlike a classic route's, the protocols of an expression count while it is matched, except
+ * https alone, which must see what it will redirect.
+ */
+static bool scheme_matches(uint32_t protocols, bool tls)
+{
+    if (protocols == 1u << PROTO_HTTPS)
+        return true;
+    return protocols &
+           (tls ? 1u << PROTO_HTTPS | 1u << PROTO_GRPCS : 1u << PROTO_HTTP | 1u << PROTO_GRPC);
+}
+
+static bool expression_matches(const struct search *s, const struct o_route *r,
+                               struct route_match *m)
+{
+    const struct expr_input in = {
+        .req = s->q->req,
+        .protocol = s->q->tls ? STR("https") : STR("http"),
+        .sni = s->q->tls ? s->q->sni : STR(""),
+        .src = s->offers.src,
+        .dst = s->offers.dst,
+        .src_port = s->q->client_port,
+        .dst_port = s->offers.port,
+        .scratch = s->scratch,
+    };
+
+    return scheme_matches(r->c.protocols, s->q->tls) && route_expr_matches(r->expr, &in, m);
+}
+
 static bool entry_matches(const struct search *s, const struct route_entry *e,
                           struct route_match *m)
 {
     const struct o_route *r = e->route;
 
-    if ((e->port && e->port != s->offers.port) || !method_matches(r, s->q->req) ||
-        !sni_matches(r, s->q) || !headers_match(r, s->q->req) ||
-        !path_matches(e, s->q->req->path, m))
+    if (!(r->expr ? expression_matches(s, r, m) : fields_match(s, e, m)))
         return false;
     m->route = &r->c;
     m->service =
@@ -228,6 +277,14 @@ static void search_hosts(struct search *s, const struct tnode *hosts, struct str
         search_paths(s, ((const struct host_group *)o)->paths);
 }
 
+/* What hosts with a port are compared with. */
+static uint16_t port_asked(const struct router *r, const struct route_query *q)
+{
+    if (q->req->host_port)
+        return q->req->host_port;
+    return r->flavor != FLAVOR_TRADITIONAL ? q->port : q->tls ? 443 : 80;
+}
+
 /* False: a host longer than any name, and no memory to turn it round. */
 static bool search_all(struct search *s, struct arena *scratch)
 {
@@ -241,8 +298,13 @@ static bool search_all(struct search *s, struct arena *scratch)
         .method = s->q->req->method,
         .sni = s->q->sni,
         .tls = s->q->tls,
-        .port = s->q->req->host_port ? s->q->req->host_port : s->q->port,
+        .port = port_asked(r, s->q),
     };
+    s->scratch = scratch;
+    if (r->n_addresses) {
+        s->offers.src = ip_network_parse(s->q->client_ip, &s->src) ? s->src.addr : NULL;
+        s->offers.dst = ip_network_parse(s->q->local_ip, &s->dst) ? s->dst.addr : NULL;
+    }
     if (host.len && (exact = pmap_get(&r->exact, &host_map, host)))
         search_paths(s, ((const struct host_group *)exact)->paths);
     if (host.len && r->suffix) {

@@ -25,15 +25,34 @@ struct place {
 
 /* ---- lists ---- */
 
+/* Of one route in the oldest flavor: expressions first, then the longer path. */
+static int path_cmp(const struct route_entry *a, const struct route_entry *b)
+{
+    struct list paths = a->route->c.def.paths;
+    size_t x, y;
+
+    if (a->kind == ENTRY_EXPRESSION)
+        return 0;
+    x = LIST_AT(paths, struct str, a->path).len;
+    y = LIST_AT(paths, struct str, b->path).len;
+    if (a->kind != b->kind)
+        return a->kind == ENTRY_REGEX ? 1 : -1;
+    return x == y ? 0 : x < y ? -1 : 1;
+}
+
 int entry_cmp(const struct route_entry *a, const struct route_entry *b)
 {
-    int by_id;
+    int by_id, by_path;
 
     if (a->priority != b->priority)
         return a->priority < b->priority ? -1 : 1;
+    if (a->route->age != b->route->age)
+        return a->route->age < b->route->age ? -1 : 1;
     by_id = memcmp(&a->route->head.id, &b->route->head.id, sizeof(struct uuid));
     if (by_id != 0)
         return by_id;
+    if (a->path != b->path && a->route->flavor == FLAVOR_TRADITIONAL && (by_path = path_cmp(a, b)))
+        return by_path;
     if (a->path != b->path)
         return a->path > b->path ? -1 : 1;
     return a->port == b->port ? 0 : a->port < b->port ? -1 : 1;
@@ -173,13 +192,13 @@ static struct bucket *bucket_own(struct pmap *buckets, struct str key)
     return b;
 }
 
+/* Cheap: every field of a request is asked for it. */
 static uint64_t name_bit(struct str name)
 {
-    uint32_t h = (uint32_t)name.len;
+    unsigned first = name.len ? (unsigned char)header_fold(name.p[0]) : 0;
+    unsigned last = name.len ? (unsigned char)header_fold(name.p[name.len - 1]) : 0;
 
-    for (size_t i = 0; i < name.len; i++)
-        h = h * 31 + (unsigned char)header_fold(name.p[i]);
-    return 1ull << ((h ^ h >> 7) & 63);
+    return 1ull << ((name.len * 7 + first + last * 3) & 63);
 }
 
 /* Remembers what p's buckets have, so that only that is looked for. */

@@ -27,7 +27,10 @@ struct entry_list {
     struct route_entry v[];
 };
 
-/* By precedence: priority, then the greater id, then the path listed first. */
+/*
+ * By precedence: priority, then age where it counts, then the greater id, then the path listed
+ * first.
+ */
 int entry_cmp(const struct route_entry *a, const struct route_entry *b);
 
 /* ---- changing: the config thread ---- */

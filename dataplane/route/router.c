@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "dataplane/route/expression.h"
 #include "dataplane/route/regex.h"
 #include "dataplane/route/router_priv.h"
 
@@ -17,7 +18,7 @@ static bool is_plain(struct str host)
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
 {
     uint64_t fields = (r->methods.n > 0) + (r->hosts.n > 0) + (r->headers.n > 0) + (r->snis.n > 0) +
-                      (r->paths.n > 0);
+                      (r->paths.n > 0) + (r->sources.n > 0) + (r->destinations.n > 0);
     bool plain = r->hosts.n > 0;
     uint64_t priority;
 
@@ -30,6 +31,60 @@ uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
         priority |= (r->regex_priority > UINT32_MAX ? UINT32_MAX : (uint64_t)r->regex_priority)
                     << 19;
     return priority | 1ull << 51;
+}
+
+/* Which fields a route has: the reference's weights of the oldest flavor. */
+static unsigned category(const struct route *r)
+{
+    return (r->hosts.n ? 64u : 0) | (r->headers.n ? 32u : 0) | (r->paths.n ? 16u : 0) |
+           (r->methods.n ? 8u : 0) | (r->snis.n ? 4u : 0) | (r->sources.n ? 2u : 0) |
+           (r->destinations.n ? 1u : 0);
+}
+
+/* How many categories have fewer fields, or as many of less weight: 7 bits. */
+static uint64_t category_rank(unsigned category)
+{
+    int fields = __builtin_popcount(category);
+    uint64_t below = 0;
+
+    for (unsigned other = 0; other < 128; other++) {
+        int n = __builtin_popcount(other);
+
+        below += n < fields || (n == fields && other < category);
+    }
+    return below;
+}
+
+uint64_t traditional_priority(const struct route *r, bool host_with_port)
+{
+    bool plain = true, wild_port = false, regex = false;
+    uint64_t longest = 0, order = 0;
+
+    for (size_t i = 0; i < r->hosts.n; i++) {
+        struct host_pattern host = host_pattern_parse(LIST_AT(r->hosts, struct str, i));
+
+        plain = plain && host.kind == HOST_EXACT;
+        wild_port = wild_port || (host.kind != HOST_EXACT && host.port);
+    }
+    for (size_t i = 0; i < r->paths.n; i++) {
+        struct str path = LIST_AT(r->paths, struct str, i);
+
+        if (str_starts(path, STR("~")))
+            regex = true;
+        else
+            longest = size_max(longest, path.len);
+    }
+    if (regex && r->regex_priority > 0)
+        order = r->regex_priority > UINT32_MAX ? UINT32_MAX : (uint64_t)r->regex_priority;
+    return category_rank(category(r)) << 57 | (uint64_t)host_with_port << 56 |
+           (uint64_t)wild_port << 55 | (uint64_t)(r->hosts.n && plain) << 54 |
+           (uint64_t)regex << 53 | (uint64_t)size_min(r->headers.n, 255) << 45 | order << 13 |
+           size_min(longest, 0x1fff);
+}
+
+uint64_t expression_priority(const struct route *r)
+{
+    return 0xffull << 56 | (r->priority == INT_NULL ? 0 : (uint64_t)r->priority);
 }
 
 /* Of one field's entries together: an address 8, a port 4, a network 1. */
@@ -95,7 +150,9 @@ static struct route_entry entry_of(const struct o_route *r, size_t path)
     return e;
 }
 
-static void change_add(struct router_changes *list, struct route_entry e, struct str host)
+static const struct host_pattern no_host = {.kind = HOST_ANY};
+
+static void change_add(struct router_changes *list, struct route_entry e, struct host_pattern host)
 {
     if (list->n == list->cap) {
         list->cap = size_max(64, list->cap * 2);
@@ -104,24 +161,52 @@ static void change_add(struct router_changes *list, struct route_entry e, struct
     list->v[list->n++] = (struct router_change){e, host};
 }
 
+static void add_expression(struct router_changes *list, const struct o_route *r)
+{
+    struct route_entry e = {
+        .priority = expression_priority(&r->c.def), .route = r, .kind = ENTRY_EXPRESSION};
+
+    for (; e.path < r->expr->n_paths; e.path++)
+        for (uint32_t k = 0; k < r->expr->n_hosts; k++)
+            change_add(list, e, r->expr->hosts[k]);
+}
+
+static void add_stream(struct router_changes *list, const struct o_route *r)
+{
+    const struct route *def = &r->c.def;
+    struct route_entry e = {.route = r, .kind = ENTRY_STREAM};
+
+    e.priority = r->expr                           ? expression_priority(def)
+                 : r->flavor == FLAVOR_TRADITIONAL ? traditional_priority(def, false)
+                                                   : stream_priority(def);
+    change_add(list, e, no_host);
+}
+
 void router_changes_add(struct router_changes *list, const struct o_route *r)
 {
     size_t paths = size_max(r->c.def.paths.n, 1), hosts = size_max(r->c.def.hosts.n, 1);
 
+    if (!r->expr && category(&r->c.def) == 0) /* asks for nothing: it must not get everything */
+        return;
     if (!(r->c.protocols & PROTOCOLS_HTTP)) {
-        change_add(list,
-                   (struct route_entry){
-                       .priority = stream_priority(&r->c.def), .route = r, .kind = ENTRY_STREAM},
-                   STR_NONE);
+        add_stream(list, r);
+        return;
+    }
+    if (r->expr) {
+        add_expression(list, r);
         return;
     }
     for (size_t i = 0; i < paths; i++) {
         struct route_entry e = entry_of(r, i);
 
         for (size_t k = 0; k < hosts; k++) {
-            struct str host = r->c.def.hosts.n ? LIST_AT(r->c.def.hosts, struct str, k) : STR_NONE;
+            struct host_pattern host = no_host;
 
-            e.port = host.p ? host_pattern_parse(host).port : 0;
+            if (r->c.def.hosts.n)
+                host = host_pattern_parse(LIST_AT(r->c.def.hosts, struct str, k));
+            e.port = host.port;
+            if (r->flavor == FLAVOR_TRADITIONAL)
+                e.priority = traditional_priority(&r->c.def, e.port != 0);
             change_add(list, e, host);
         }
     }
@@ -184,16 +269,15 @@ struct host_place {
     struct tnode **tree;
 };
 
-static struct host_place place_of(struct router *r, struct str host)
+static struct host_place place_of(struct router *r, struct host_pattern host)
 {
-    struct host_place p = {.host = {.kind = HOST_ANY}};
+    struct host_place p = {.host = host, .key = host.text};
 
-    if (!host.p)
-        return p;
-    p.host = host_pattern_parse(host);
-    p.key = p.host.text;
-    p.tree = p.host.kind == HOST_SUFFIX ? &r->suffix : &r->prefix;
-    if (p.host.kind == HOST_SUFFIX) {
+    if (host.kind == HOST_SUFFIX)
+        p.tree = &r->suffix;
+    if (host.kind == HOST_PREFIX)
+        p.tree = &r->prefix;
+    if (host.kind == HOST_SUFFIX) {
         p.reversed = xmalloc(p.key.len + 1);
         p.key = reverse(p.key, p.reversed);
     }
@@ -227,6 +311,8 @@ static struct str path_key(const struct route_entry *e, struct sbuf *buf)
 
     if (e->kind == ENTRY_ANY_PATH)
         return STR("");
+    if (e->kind == ENTRY_EXPRESSION)
+        return e->route->expr->paths[e->path];
     path = LIST_AT(e->route->c.def.paths, struct str, e->path);
     if (e->kind == ENTRY_PREFIX)
         return path;
@@ -238,6 +324,11 @@ static int change_cmp(const void *a, const void *b)
 {
     return entry_cmp(&((const struct router_change *)a)->entry,
                      &((const struct router_change *)b)->entry);
+}
+
+static bool asks_addresses(const struct o_route *r)
+{
+    return r->endpoints || (r->expr && r->expr->asks_addresses);
 }
 
 static void entry_out(struct router *r, const struct router_change *c, struct sbuf *buf)
@@ -253,6 +344,7 @@ static void entry_out(struct router *r, const struct router_change *c, struct sb
         }
         return;
     }
+    r->n_addresses -= asks_addresses(c->entry.route);
     p = place_of(r, c->host);
     paths = paths_own(r, &p);
     key = path_key(&c->entry, buf);
@@ -271,6 +363,7 @@ static void entry_in(struct router *r, const struct router_change *c, struct sbu
         place_insert(&r->stream, &c->entry);
         return;
     }
+    r->n_addresses += asks_addresses(c->entry.route);
     p = place_of(r, c->host);
     place_insert(ptrie_own(paths_own(r, &p), path_key(&c->entry, buf)), &c->entry);
     free(p.reversed);
@@ -300,6 +393,8 @@ struct router router_share(const struct router *r)
         .prefix = ptrie_share(r->prefix),
         .any = ptrie_share(r->any),
         .stream = r->stream,
+        .flavor = r->flavor,
+        .n_addresses = r->n_addresses,
     };
 }
 

@@ -14,6 +14,7 @@
 #ifndef DATAPLANE_ROUTE_ROUTER_H
 #define DATAPLANE_ROUTE_ROUTER_H
 
+#include "common/entities.h"
 #include "dataplane/config/pmap.h"
 #include "dataplane/config/ptrie.h"
 
@@ -21,12 +22,12 @@ struct o_route;
 struct err;
 struct route;
 
-enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_STREAM };
+enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_EXPRESSION, ENTRY_STREAM };
 
 struct route_entry {
     uint64_t priority; /* documented layout */
     const struct o_route *route;
-    uint32_t path; /* index into the route's paths */
+    uint32_t path; /* index into the route's paths, or those of its expression */
     uint16_t port; /* of the host pattern; 0: any */
     uint8_t kind;
 };
@@ -35,6 +36,8 @@ struct router {
     struct pmap exact;                   /* host_group by host */
     struct tnode *suffix, *prefix, *any; /* of host_group, host_group, places */
     struct obj *stream;                  /* place of all stream routes; NULL: none */
+    enum router_flavor flavor;
+    uint32_t n_addresses; /* entries of HTTP that ask for addresses */
 };
 
 /* A host as routes write it. */
@@ -48,14 +51,23 @@ struct host_pattern host_pattern_parse(struct str host);
 /* 64-bit precedence of one group of paths: all regular expressions, or prefixes of one length. */
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len);
 
+/*
+ * Precedence in the oldest flavor, of one host pattern: which fields there are, then hosts
+ * with port, wildcards, headers, regex_priority, the longest prefix.
+ */
+uint64_t traditional_priority(const struct route *r, bool host_with_port);
+
 /* The same for a stream route: the reference's layout for stream routes. */
 uint64_t stream_priority(const struct route *r);
+
+/* Of an expression: above all that is classic. */
+uint64_t expression_priority(const struct route *r);
 
 /* Entries to be put in or taken out. */
 struct router_changes {
     struct router_change {
         struct route_entry entry;
-        struct str host; /* STR_NONE: no host */
+        struct host_pattern host;
     } * v;
     size_t n, cap;
 };

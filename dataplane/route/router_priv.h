@@ -19,6 +19,10 @@ extern const struct pmap_type host_map;
  */
 bool sni_is(struct str pattern, struct str name);
 
+/* Sources and destinations of a route (NULL: any). Addresses have 16 bytes, IPv4 mapped. */
+bool endpoints_match(const struct route_endpoints *ends, const unsigned char src[16],
+                     uint16_t src_port, const unsigned char dst[16], uint16_t dst_port);
+
 /* Writes s backwards. */
 struct str reverse(struct str s, char *out);
 

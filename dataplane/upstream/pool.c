@@ -1,5 +1,6 @@
 /* pool.c - kept connections to upstreams, per worker; see upstream.h. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -46,6 +47,11 @@ static struct origin *origin_find(struct worker *w, uint64_t hash, const struct 
     return NULL;
 }
 
+size_t address_text(const struct address *addr, uint16_t port, char text[56])
+{
+    return (size_t)snprintf(text, 56, "%s:%u", addr->text, port);
+}
+
 struct origin *origin_get(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni)
 {
     uint64_t hash = origin_hash(addr, port, tls, sni);
@@ -57,6 +63,7 @@ struct origin *origin_get(struct worker *w, const struct address *addr, uint16_t
     o->hash = hash;
     o->addr = *addr;
     o->addr.u.v4.sin_port = htons(port); /* the same place in sockaddr_in6 */
+    o->text_len = (uint8_t)address_text(addr, port, o->text);
     if (tls) {
         SSL_CTX_up_ref(tls);
         o->tls = tls;

@@ -25,6 +25,9 @@ struct address {
     char text[46];     /* "127.0.0.1", "::1" */
 };
 
+/* "address:port"; its length. */
+size_t address_text(const struct address *addr, uint16_t port, char text[56]);
+
 /* ---- names (resolve.c) ---- */
 
 enum lookup { LOOKUP_OK, LOOKUP_WAIT, LOOKUP_NONE };
@@ -50,6 +53,8 @@ struct origin {
     struct origin *next;
     uint64_t hash;
     struct address addr; /* with port */
+    char text[56];       /* "127.0.0.1:80", "::1:80" */
+    uint8_t text_len;
     SSL_CTX *tls;        /* a reference, or NULL */
     SSL_SESSION *session;
     struct uconn *idle;  /* newest first */

@@ -14,13 +14,14 @@
 #define VECTORS "tests/unit/dataplane/data/routing.json"
 
 static struct str run(struct arena *a, const char *base, const char *route, bool strip,
-                      const char *path)
+                      const char *path, bool v1)
 {
     struct upstream_path_in in = {
         .base = str_of(base),
         .path = str_of(path),
         .matched = route ? str_n(path, strlen(route)) : STR_NONE,
         .strip = strip,
+        .v1 = v1,
     };
 
     return upstream_path(&in, a);
@@ -48,15 +49,18 @@ static void test_recorded_grid(void **state)
         route = json_string_value(json_array_get(row, 1)); /* null: the route has no path */
         strip = json_is_true(json_array_get(row, 2));
         path = json_string_value(json_array_get(row, 3));
-        want = json_string_value(json_array_get(row, 4)); /* v0; the one behind it is v1 */
+        want = json_string_value(json_array_get(row, 4)); /* v0, then v1 */
         assert_true(base && path && want);
         p = path_normalize(str_of(path), normal);
         normal[p.len] = '\0';
         arena_init(&a, 0, 0);
-        got = run(&a, base, route, strip, normal);
-        if (!str_eq(got, str_of(want))) {
-            fprintf(stderr, "service %s route %s strip %d %s: '" STR_FMT "', expected '%s'\n", base,
-                    route ? route : "(none)", strip, path, STR_ARG(got), want);
+        for (size_t v = 0; v < 2; v++) {
+            want = json_string_value(json_array_get(row, 4 + v));
+            got = run(&a, base, route, strip, normal, v == 1);
+            if (str_eq(got, str_of(want)))
+                continue;
+            fprintf(stderr, "v%zu service %s route %s strip %d %s: '" STR_FMT "', expected '%s'\n",
+                    v, base, route ? route : "(none)", strip, path, STR_ARG(got), want);
             bad++;
         }
         arena_fini(&a);
@@ -89,13 +93,13 @@ static void test_edges(void **state)
         struct str got;
 
         arena_init(&a, 0, 0);
-        got = run(&a, cases[i].base, cases[i].matched, cases[i].strip, cases[i].path);
+        got = run(&a, cases[i].base, cases[i].matched, cases[i].strip, cases[i].path, false);
         if (!str_eq(got, str_of(cases[i].want)))
             fail_msg("case %zu: '" STR_FMT "', expected '%s'", i, STR_ARG(got), cases[i].want);
         arena_fini(&a);
     }
     arena_init(&a, 0, 8); /* at the cap: absent, not cut */
-    assert_null(run(&a, "/service", NULL, false, "/a/long/path").p);
+    assert_null(run(&a, "/service", NULL, false, "/a/long/path", false).p);
     arena_fini(&a);
 }
 

@@ -409,6 +409,83 @@ static void test_literal_prefix(void **state)
             fail_msg("'%s': expected '%s'", cases[i].pattern, cases[i].want);
 }
 
+/* ---- the oldest flavor ---- */
+
+/* Each row: what the request gets with both flavors, of routes that all match it. */
+static void test_traditional(void **state)
+{
+    static const struct {
+        const char *routes[3], *path, *host;
+        int oldest, compatible;
+    } cases[] = {
+        /* more fields first, then hosts over headers over paths over methods */
+        {{"{'headers': {'x-a': ['1']}, 'methods': ['GET'], 'paths': ['/']}", "{'hosts': ['a.com']}"},
+         "/r", "a.com", 0, 0},
+        {{"{'hosts': ['a.com']}", "{'headers': {'x-a': ['1']}}"}, "/r", "a.com", 0, 0},
+        {{"{'hosts': ['*.com']}", "{'headers': {'x-a': ['1']}}"}, "/r", "a.com", 0, 1},
+        {{"{'paths': ['/']}", "{'methods': ['GET']}"}, "/r", "a.com", 0, 0},
+        /* the longest prefix of the route counts, not the one that matched */
+        {{"{'hosts': ['a.com'], 'paths': ['/r', '/very/long/path']}",
+          "{'hosts': ['a.com'], 'paths': ['/r/x']}"}, "/r/x", "a.com", 0, 1},
+        {{"{'paths': ['/r'], 'created_at': 5}", "{'paths': ['/r'], 'created_at': 9}"},
+         "/r", "a.com", 0, 1}, /* the oldest; the greater id */
+        {{"{'hosts': ['a.com:8000'], 'created_at': 9}", "{'hosts': ['a.com'], 'created_at': 5}"},
+         "/r", "a.com:8000", 0, 1},
+        {{"{'hosts': ['a.com:80']}", "{'hosts': ['*.com']}"}, "/r", "a.com", 0, 1},
+        /* of several values none is an expression */
+        {{"{'headers': {'x-a': ['~*^1$', '2']}}", "{'methods': ['GET']}"}, "/r", "a.com", 1, 0},
+        {{"{'headers': {'x-a': ['~*^1$']}}", "{'methods': ['GET']}"}, "/r", "a.com", 0, 0},
+    };
+
+    (void)state;
+    for (int flavor = FLAVOR_TRADITIONAL_COMPATIBLE; flavor <= FLAVOR_TRADITIONAL; flavor++) {
+        compiler_set_flavor(compiler, (enum router_flavor)flavor);
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            int want = flavor == FLAVOR_TRADITIONAL ? cases[i].oldest : cases[i].compatible;
+            struct sbuf records = {0};
+            struct route_match m;
+            struct fix_request r;
+            struct config *c;
+
+            for (unsigned k = 0; k < 3 && cases[i].routes[k]; k++)
+                fix_putf(&records, "routes", fix_id(1, k), "%s", cases[i].routes[k]);
+            c = build_take(true, &records);
+            fix_request(&r, "GET", cases[i].path, cases[i].host);
+            fix_header(&r, "X-A", "1");
+            r.q.port = 9999; /* of the listener */
+            if (!match(c, &r, &m) || m.route->def.id.b[15] != want)
+                fail_msg("flavor %d, case %zu: route %d, expected %d", flavor, i,
+                         m.route ? m.route->def.id.b[15] : -1, want);
+            config_release(compiler, &c);
+        }
+    }
+}
+
+/* Of one route's paths that match, and path_handling. */
+static void test_traditional_path(void **state)
+{
+    static const char *const want[] = {"/r", "/r/x"}; /* the first that is listed; the longest */
+
+    (void)state;
+    for (int flavor = FLAVOR_TRADITIONAL_COMPATIBLE; flavor <= FLAVOR_TRADITIONAL; flavor++) {
+        struct sbuf records = {0};
+        struct route_match m;
+        struct fix_request r;
+        struct config *c;
+
+        compiler_set_flavor(compiler, (enum router_flavor)flavor);
+        fix_putf(&records, "routes", fix_id(1, 1),
+                 "{'paths': ['~/r', '~/r/x'], 'path_handling': 'v1'}");
+        c = build_take(true, &records);
+        fix_request(&r, "GET", "/r/x", "a.com");
+        assert_true(match(c, &r, &m));
+        assert_true(str_eq(m.matched, str_of(want[flavor])));
+        assert_int_equal(m.route->path_v1, flavor == FLAVOR_TRADITIONAL);
+        config_release(compiler, &c);
+    }
+    compiler_set_flavor(compiler, FLAVOR_TRADITIONAL_COMPATIBLE);
+}
+
 /* ---- against a plain list ---- */
 
 static uint64_t rng;
@@ -728,6 +805,8 @@ int main(void)
         cmocka_unit_test(test_first_expression_captures),
         cmocka_unit_test(test_regex_effort_is_bounded),
         cmocka_unit_test(test_literal_prefix),
+        cmocka_unit_test(test_traditional),
+        cmocka_unit_test(test_traditional_path),
         cmocka_unit_test(test_differential),
     };
 
