@@ -6,6 +6,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <pcre2.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -41,10 +42,20 @@ static unsigned char class_of(unsigned char c)
     return mask;
 }
 
+static unsigned char classes[256]; /* class_of, of each */
+static pthread_once_t classes_once = PTHREAD_ONCE_INIT;
+
+static void fill_classes(void)
+{
+    for (unsigned c = 0; c < 256; c++)
+        classes[c] = class_of((unsigned char)c);
+}
+
 static bool all_of(struct str s, unsigned char mask)
 {
+    pthread_once(&classes_once, fill_classes);
     for (size_t i = 0; i < s.len; i++) {
-        if (!(class_of((unsigned char)s.p[i]) & mask))
+        if (!(classes[(unsigned char)s.p[i]] & mask))
             return false;
     }
     return true;
@@ -109,10 +120,8 @@ size_t utf8_invalid_at(struct str s)
     return s.len;
 }
 
-int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
+int check_utf8_name(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_NAME))
         return 0;
@@ -122,10 +131,8 @@ int check_utf8_name(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_tag(const struct field *f, const json_t *value, struct err *e)
+int check_tag(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_TAG))
         return 0;
@@ -135,10 +142,8 @@ int check_tag(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_header_name(const struct field *f, const json_t *value, struct err *e)
+int check_header_name(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (all_of(s, CH_HEADER))
         return 0;
@@ -148,10 +153,10 @@ int check_header_name(const struct field *f, const json_t *value, struct err *e)
                    STR_ARG(s));
 }
 
-int check_http_token(const struct field *f, const json_t *value, struct err *e)
+int check_http_token(const struct field *f, struct str text, struct err *e)
 {
     (void)f;
-    if (all_of(json_str(value), CH_TOKEN))
+    if (all_of(text, CH_TOKEN))
         return 0;
     return err_set(e, ERR_INVALID,
                    "contains one or more invalid characters. ASCII control characters (0-31;127), "
@@ -170,10 +175,8 @@ static int bad_escape(struct str path, struct err *e)
                    STR_ARG(str_n(path.p + at, size_min(3, path.len - at))));
 }
 
-int check_path(const struct field *f, const json_t *value, struct err *e)
+int check_path(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     for (size_t i = 0; i < s.len; i++) {
         if (s.p[i] != '%' && !(class_of((unsigned char)s.p[i]) & CH_PATH))
@@ -185,12 +188,12 @@ int check_path(const struct field *f, const json_t *value, struct err *e)
     return bad_escape(s, e);
 }
 
-int check_url(const struct field *f, const json_t *value, struct err *e)
+int check_url(const struct field *f, struct str text, struct err *e)
 {
     struct uri u;
 
     (void)f;
-    uri_split(json_str(value), &u);
+    uri_split(text, &u);
     if (!u.host.p)
         return err_set(e, ERR_INVALID, "missing host in url");
     if (!u.scheme.p)
@@ -233,9 +236,8 @@ static int regex_path(struct str regex, struct err *e)
                    STR_ARG(regex), why.message);
 }
 
-int check_router_path(const struct field *f, const json_t *value, struct err *e)
+int check_router_path(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
     struct str normal;
     char *buf;
 
@@ -254,10 +256,8 @@ int check_router_path(const struct field *f, const json_t *value, struct err *e)
     return -1;
 }
 
-int check_asterisk_or_regex(const struct field *f, const json_t *value, struct err *e)
+int check_asterisk_or_regex(const struct field *f, struct str s, struct err *e)
 {
-    struct str s = json_str(value);
-
     (void)f;
     if (str_eq(s, STR("*")) || regex_compiles(s, NULL) == 0)
         return 0;
@@ -267,12 +267,26 @@ int check_asterisk_or_regex(const struct field *f, const json_t *value, struct e
 /* Patterns of the tables, compiled at first use and kept: there are few. */
 struct compiled {
     const char *regex;
+    struct str literal; /* when it is nothing but one, perhaps behind ^; else absent */
+    bool anchored;
     pcre2_code *code;
     struct compiled *next;
 };
 static _Atomic(struct compiled *) compiled_list;
 
-static pcre2_code *compiled_regex(const char *regex)
+static void find_literal(struct compiled *c)
+{
+    struct str text = str_of(c->regex);
+
+    c->anchored = str_starts(text, STR("^"));
+    c->literal = str_n(text.p + c->anchored, text.len - c->anchored);
+    for (size_t i = 0; i < c->literal.len; i++)
+        if (!(class_of((unsigned char)c->literal.p[i]) & CH_PATH) ||
+            strchr(".$()*+", c->literal.p[i]))
+            c->literal = STR_NONE;
+}
+
+static const struct compiled *compiled_regex(const char *regex)
 {
     struct compiled *c, *head = atomic_load_explicit(&compiled_list, memory_order_acquire);
     PCRE2_SIZE at;
@@ -280,10 +294,11 @@ static pcre2_code *compiled_regex(const char *regex)
 
     for (c = head; c; c = c->next) {
         if (c->regex == regex)
-            return c->code;
+            return c;
     }
     c = xmalloc(sizeof(*c));
     c->regex = regex;
+    find_literal(c);
     c->code = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, 0, &code, &at, NULL);
     WEIR_ASSERT(c->code); /* a pattern of ours */
     (void)pcre2_jit_compile(c->code, PCRE2_JIT_COMPLETE); /* without it the interpreter matches */
@@ -292,15 +307,21 @@ static pcre2_code *compiled_regex(const char *regex)
         c->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&compiled_list, &head, c, memory_order_release,
                                                     memory_order_acquire));
-    return c->code;
+    return c;
 }
 
 bool regex_matches(const char *regex, struct str subject)
 {
-    pcre2_code *code = compiled_regex(regex);
-    pcre2_match_data *md = pcre2_match_data_create(1, NULL);
+    const struct compiled *c = compiled_regex(regex);
+    pcre2_code *code = c->code;
+    pcre2_match_data *md;
     int rc;
 
+    if (c->literal.p && c->anchored)
+        return str_starts(subject, c->literal);
+    if (c->literal.p)
+        return subject.len && memmem(subject.p, subject.len, c->literal.p, c->literal.len);
+    md = pcre2_match_data_create(1, NULL);
     WEIR_ASSERT(md);
     rc = pcre2_match(code, (PCRE2_SPTR)(subject.p ? subject.p : ""), subject.len, 0, 0, md, NULL);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter takes its stack from the heap */
@@ -358,26 +379,26 @@ static int openssl_failed(const char *what, struct err *e)
     return -1;
 }
 
-int check_certificate_pem(const struct field *f, const json_t *value, struct err *e)
+int check_certificate_pem(const struct field *f, struct str text, struct err *e)
 {
     X509 *cert;
 
     (void)f;
     ERR_clear_error();
-    cert = load_cert(json_str(value));
+    cert = load_cert(text);
     if (!cert)
         return openssl_failed("invalid certificate", e);
     X509_free(cert);
     return 0;
 }
 
-int check_private_key_pem(const struct field *f, const json_t *value, struct err *e)
+int check_private_key_pem(const struct field *f, struct str text, struct err *e)
 {
     EVP_PKEY *key;
 
     (void)f;
     ERR_clear_error();
-    key = load_key(json_str(value));
+    key = load_key(text);
     if (!key)
         return openssl_failed("invalid key", e);
     EVP_PKEY_free(key);

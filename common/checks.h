@@ -1,7 +1,6 @@
 /*
- * checks.h - the named validators of the field tables, and the parsers behind them. Each
- * check is a field_check: the value has the field's type, e->message gets the text that
- * clients of the reference know.
+ * checks.h - the named validators of the field tables, and the parsers behind them. Of each
+ * check's answer, e->message is the text that clients of the reference know.
  */
 #ifndef COMMON_CHECKS_H
 #define COMMON_CHECKS_H

@@ -171,12 +171,12 @@ static int host_without_port(struct str text, struct host_port *hp, struct err *
     return 0;
 }
 
-int check_host(const struct field *f, const json_t *value, struct err *e)
+int check_host(const struct field *f, struct str text, struct err *e)
 {
     struct host_port hp;
 
     (void)f;
-    return host_without_port(json_str(value), &hp, e);
+    return host_without_port(text, &hp, e);
 }
 
 static int name_only(struct str text, struct err *e)
@@ -194,18 +194,18 @@ static int name_only(struct str text, struct err *e)
     return 0;
 }
 
-int check_sni(const struct field *f, const json_t *value, struct err *e)
+int check_sni(const struct field *f, struct str text, struct err *e)
 {
     (void)f;
-    return name_only(json_str(value), e);
+    return name_only(text, e);
 }
 
-int check_host_with_optional_port(const struct field *f, const json_t *value, struct err *e)
+int check_host_with_optional_port(const struct field *f, struct str text, struct err *e)
 {
     struct host_port hp;
 
     (void)f;
-    return host_port_parse(json_str(value), &hp, e);
+    return host_port_parse(text, &hp, e);
 }
 
 /* The value with every '*' replaced by word; false when it grows beyond what a host can be. */
@@ -226,21 +226,20 @@ static bool replace_stars(struct str text, const char *word, char *out, size_t s
     return true;
 }
 
-int check_route_host(const struct field *f, const json_t *value, struct err *e)
+int check_route_host(const struct field *f, struct str pattern, struct err *e)
 {
     struct host_port hp;
     struct str text;
     char buf[1024];
 
     (void)f;
-    if (!replace_stars(json_str(value), "abc", buf, sizeof(buf), &text))
+    if (!replace_stars(pattern, "abc", buf, sizeof(buf), &text))
         return err_set(e, ERR_INVALID, "invalid hostname: longer than %zu characters", sizeof(buf));
     return host_port_parse(text, &hp, e);
 }
 
-int check_wildcard_host(const struct field *f, const json_t *value, struct err *e)
+int check_wildcard_host(const struct field *f, struct str text, struct err *e)
 {
-    struct str text = json_str(value);
     size_t star = str_find(text, '*');
     char buf[1024];
 
@@ -257,9 +256,8 @@ int check_wildcard_host(const struct field *f, const json_t *value, struct err *
     return name_only(text, e);
 }
 
-int check_upstream_name(const struct field *f, const json_t *value, struct err *e)
+int check_upstream_name(const struct field *f, struct str text, struct err *e)
 {
-    struct str text = json_str(value);
     struct host_port hp;
     struct err why = {0};
     int rc = host_port_parse(text, &hp, &why);
@@ -277,9 +275,8 @@ int check_upstream_name(const struct field *f, const json_t *value, struct err *
     return err_set(e, ERR_INVALID, "Invalid name ('" STR_FMT "'); %s", STR_ARG(text), reason);
 }
 
-int check_target_address(const struct field *f, const json_t *value, struct err *e)
+int check_target_address(const struct field *f, struct str text, struct err *e)
 {
-    struct str text = json_str(value);
     char address[TARGET_ADDRESS_MAX];
 
     (void)f;
@@ -328,9 +325,8 @@ static bool is_ip(struct str text, int *bits)
     return false;
 }
 
-int check_ip(const struct field *f, const json_t *value, struct err *e)
+int check_ip(const struct field *f, struct str text, struct err *e)
 {
-    struct str text = json_str(value);
     int bits;
 
     (void)f;
@@ -375,9 +371,8 @@ bool ip_network_has(const struct ip_network *net, const unsigned char addr[16])
            (rest == 0 || ((addr[whole] ^ net->addr[whole]) >> (8 - rest)) == 0);
 }
 
-int check_ip_or_cidr(const struct field *f, const json_t *value, struct err *e)
+int check_ip_or_cidr(const struct field *f, struct str text, struct err *e)
 {
-    struct str text = json_str(value);
     struct ip_network net;
 
     (void)f;

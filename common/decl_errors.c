@@ -37,9 +37,9 @@ static const struct node *member(const struct node *map, const char *key, size_t
     for (size_t k = 0; k < n; k++) {
         size_t i = (*from + k) % n;
 
-        if (str_eq(map->pairs[i].key, str_of(key))) {
+        if (str_eq(pair_key(&map->pairs[i]), str_of(key))) {
             *from = i + 1;
-            return map->pairs[i].value;
+            return &map->pairs[i].value;
         }
     }
     return NULL;

@@ -15,10 +15,10 @@
 
 struct scanner {
     const char *p, *end;
-    uint32_t line;
+    uint32_t line, nodes_max;
     struct arena *arena;
     struct sbuf text; /* the string in hand, unescaped */
-    void **stack;     /* children of the collections that are open, innermost last */
+    struct node *stack; /* children of the collections that are open, innermost last */
     size_t n_stack, cap_stack;
     struct node_pair *pairs; /* likewise */
     size_t n_pairs, cap_pairs;
@@ -120,8 +120,14 @@ static bool is_yaml_text(const unsigned char *p, size_t len)
     return true;
 }
 
-/* Behind the opening quote. Only characters that are themselves in YAML, too. */
-static bool scan_string(struct scanner *s, struct str *out)
+/* What is neither '"' nor '\\', a control character nor part of a longer one. */
+static bool is_simple(unsigned char c)
+{
+    return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+}
+
+/* Behind the opening quote, a string with escapes or more than ASCII in it: in the arena. */
+static bool scan_rare_string(struct scanner *s, const char **out, uint32_t *len_out)
 {
     const char *start = s->p;
     unsigned char all = 0;
@@ -143,7 +149,23 @@ static bool scan_string(struct scanner *s, struct str *out)
     }
     if (all >= 0x80 && !is_yaml_text((const unsigned char *)start, (size_t)(s->p - start)))
         return false;
-    *out = str_n(arena_strdup(s->arena, sbuf_str(&s->text)), s->text.len);
+    *out = arena_strdup(s->arena, sbuf_str(&s->text));
+    *len_out = (uint32_t)s->text.len;
+    return true;
+}
+
+/* Behind the opening quote. Only characters that are themselves in YAML, too. */
+static bool scan_string(struct scanner *s, const char **out, uint32_t *len_out)
+{
+    const char *p = s->p;
+
+    while (p < s->end && is_simple((unsigned char)*p))
+        p++;
+    if (p == s->end || *p != '"')
+        return scan_rare_string(s, out, len_out);
+    *out = s->p;
+    *len_out = (uint32_t)(p - s->p);
+    s->p = p + 1;
     return true;
 }
 
@@ -172,7 +194,7 @@ static bool skip_number(struct scanner *s)
 }
 
 /* true, false, null or a number; what it is worth follows from its text, as in YAML. */
-static bool scan_plain(struct scanner *s, struct str *out)
+static bool scan_plain(struct scanner *s, const char **out, uint32_t *len_out)
 {
     static const struct str words[] = {{"true", 4}, {"false", 5}, {"null", 4}};
     const char *from = s->p;
@@ -182,14 +204,14 @@ static bool scan_plain(struct scanner *s, struct str *out)
             s->p += words[i].len;
     if (s->p == from && !skip_number(s))
         return false;
-    out->len = (size_t)(s->p - from);
-    out->p = arena_strdup(s->arena, str_n(from, out->len));
+    *out = from;
+    *len_out = (uint32_t)(s->p - from);
     return true;
 }
 
 /* ---- collections ---- */
 
-static bool scan_value(struct scanner *s, unsigned depth, const struct node **out);
+static bool scan_value(struct scanner *s, unsigned depth, struct node *n);
 
 static bool scan_array(struct scanner *s, unsigned depth, struct node *n)
 {
@@ -197,19 +219,20 @@ static bool scan_array(struct scanner *s, unsigned depth, struct node *n)
 
     skip_space(s);
     while (!take(s, ']')) {
-        const struct node *child;
+        struct node child;
 
         if (s->n_stack > base && (!take(s, ',')))
             return false;
-        if (!scan_value(s, depth + 1, &child) || !tree_count_child(n, child, depth))
+        if (!scan_value(s, depth + 1, &child) || !tree_count_child(n, &child, depth, s->nodes_max))
             return false;
         if (s->n_stack == s->cap_stack)
-            s->stack = xrealloc(s->stack, (s->cap_stack = s->cap_stack * 2 + 64) * sizeof(void *));
-        s->stack[s->n_stack++] = (void *)(uintptr_t)child;
+            s->stack = xrealloc(s->stack, (s->cap_stack = s->cap_stack * 2 + 64) * sizeof(child));
+        s->stack[s->n_stack++] = child;
         skip_space(s);
     }
     n->n = (uint32_t)(s->n_stack - base);
-    n->items = arena_dup(s->arena, s->stack + base, n->n * sizeof(void *));
+    if (n->n)
+        n->items = arena_dup(s->arena, s->stack + base, n->n * sizeof(*n->items));
     s->n_stack = base;
     return true;
 }
@@ -219,16 +242,16 @@ static bool scan_pair(struct scanner *s, unsigned depth, struct node *n, struct 
     const char *from;
 
     skip_space(s);
-    p->line = s->line;
+    p->line = s->line & INT32_MAX;
     p->plain_key = false;
     from = s->p;
-    if (!take(s, '"') || !scan_string(s, &p->key))
+    if (!take(s, '"') || !scan_string(s, &p->key, &p->key_len))
         return false;
     skip_space(s);
     if (s->p - from > KEY_MAX || s->line != p->line || !take(s, ':') || !scan_value(s, depth + 1, &p->value))
         return false;
-    n->size += tree_text_size(p->key);
-    return tree_count_child(n, p->value, depth);
+    n->size += tree_text_size(pair_key(p));
+    return tree_count_child(n, &p->value, depth, s->nodes_max);
 }
 
 static bool scan_object(struct scanner *s, unsigned depth, struct node *n)
@@ -251,22 +274,18 @@ static bool scan_object(struct scanner *s, unsigned depth, struct node *n)
     n->n = (uint32_t)(s->n_pairs - base);
     if (!tree_keys_differ(s->pairs + base, n->n))
         return false;
-    n->pairs = arena_dup(s->arena, s->pairs + base, n->n * sizeof(*n->pairs));
+    if (n->n)
+        n->pairs = arena_dup(s->arena, s->pairs + base, n->n * sizeof(*n->pairs));
     s->n_pairs = base;
     return true;
 }
 
-static bool scan_value(struct scanner *s, unsigned depth, const struct node **out)
+static bool scan_value(struct scanner *s, unsigned depth, struct node *n)
 {
-    struct node *n;
-
     skip_space(s);
     if (s->p == s->end || depth > TREE_DEPTH_MAX)
         return false;
-    n = arena_zalloc(s->arena, sizeof(*n));
-    *out = n;
-    n->line = s->line;
-    n->size = 1;
+    *n = (struct node){.line = s->line, .size = 1};
     if (take(s, '{')) {
         n->kind = NODE_MAP;
         return scan_object(s, depth, n);
@@ -277,29 +296,28 @@ static bool scan_value(struct scanner *s, unsigned depth, const struct node **ou
     }
     n->kind = NODE_SCALAR;
     n->plain = !take(s, '"');
-    if (n->plain ? !scan_plain(s, &n->text) : !scan_string(s, &n->text))
+    if (n->plain ? !scan_plain(s, &n->text, &n->n) : !scan_string(s, &n->text, &n->n))
         return false;
-    n->size += tree_text_size(n->text);
+    n->size += tree_text_size(node_str(n));
     return true;
 }
 
-const struct node *json_tree(struct str text, struct arena *arena)
+bool json_tree(struct str text, struct arena *arena, struct node *out)
 {
-    struct scanner s = {.p = text.p, .line = 1, .arena = arena};
-    const struct node *root = NULL;
+    struct scanner s = {.p = text.p, .line = 1, .arena = arena, .nodes_max = tree_nodes_max(text)};
     bool ok;
 
     if (text.len == 0 || *text.p != '{')
-        return NULL;
+        return false;
     s.end = text.p + text.len;
-    /* there before the first child: empty collections point into them */
-    s.stack = xmalloc((s.cap_stack = 64) * sizeof(void *));
+    /* there before the first child: an empty collection's keys are compared, too */
+    s.stack = xmalloc((s.cap_stack = 64) * sizeof(*s.stack));
     s.pairs = xmalloc((s.cap_pairs = 64) * sizeof(*s.pairs));
-    ok = scan_value(&s, 1, &root);
+    ok = scan_value(&s, 1, out);
     skip_space(&s);
     ok = ok && s.p == s.end;
     sbuf_free(&s.text);
     free(s.stack);
     free(s.pairs);
-    return ok ? root : NULL;
+    return ok;
 }

@@ -7,13 +7,16 @@
 #include "common/decl_priv.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <yaml.h>
 
 #define NODES_MAX 5000000u
+#define NODE_BYTES 4 /* of a text that is large itself, at least, for each node */
 #define TEXT_MAX  (512u << 20)
 #define NODE_TEXT 100 /* so many bytes of text count as one more node: aliases repeat them */
 
@@ -23,7 +26,8 @@ struct builder {
     yaml_parser_t parser;
     yaml_event_t event; /* the one in hand */
     bool have_event;
-    json_t *anchors; /* name: address of the finished node */
+    json_t *anchors; /* name: address of a copy of the finished node */
+    uint32_t nodes_max;
     struct tree *tree;
     struct err *e;
 };
@@ -62,14 +66,15 @@ static int next_event(struct builder *b)
 /* ---- events to nodes ---- */
 
 /* A NUL would end the text early for whoever reads it as a C string. */
-static int take_text(struct builder *b, struct str *out)
+static int take_text(struct builder *b, const char **p_out, uint32_t *len_out)
 {
     const unsigned char *value = b->event.data.scalar.value;
     size_t len = b->event.data.scalar.length;
 
     if (len && memchr(value, '\0', len))
         return refuse(b, b->event.start_mark, "NUL characters are not allowed");
-    *out = str_n(arena_strdup(&b->tree->arena, str_n((const char *)value, len)), len);
+    *p_out = arena_strdup(&b->tree->arena, str_n((const char *)value, len));
+    *len_out = (uint32_t)len; /* of a text of at most TEXT_MAX */
     return 0;
 }
 
@@ -108,15 +113,20 @@ uint32_t tree_text_size(struct str text)
 /* Refuses trees that would not fit once aliases are followed. */
 static int add_size(struct builder *b, struct node *n, const struct node *child, yaml_mark_t at)
 {
-    if (n->size + (uint64_t)child->size > NODES_MAX)
-        return refuse(b, at, "more than %u values, counting what aliases repeat", NODES_MAX);
+    if (n->size + (uint64_t)child->size > b->nodes_max)
+        return refuse(b, at, "more than %u values, counting what aliases repeat", b->nodes_max);
     n->size += child->size;
     return 0;
 }
 
-bool tree_count_child(struct node *n, const struct node *child, unsigned depth)
+uint32_t tree_nodes_max(struct str text)
 {
-    if (n->size + (uint64_t)child->size > NODES_MAX || depth + 1 + child->height > TREE_DEPTH_MAX)
+    return (uint32_t)size_max(NODES_MAX, text.len / NODE_BYTES);
+}
+
+bool tree_count_child(struct node *n, const struct node *child, unsigned depth, uint32_t nodes_max)
+{
+    if (n->size + (uint64_t)child->size > nodes_max || depth + 1 + child->height > TREE_DEPTH_MAX)
         return false;
     n->size += child->size;
     if (child->height >= n->height)
@@ -129,26 +139,26 @@ static int count_child(struct builder *b, struct node *n, const struct node *chi
 {
     struct node sum = *n;
 
-    if (tree_count_child(n, child, depth))
+    if (tree_count_child(n, child, depth, b->nodes_max))
         return 0;
     if (add_size(b, &sum, child, at) != 0)
         return -1;
     return refuse(b, at, "nested more than %u levels deep", TREE_DEPTH_MAX);
 }
 
-static int build(struct builder *b, unsigned depth, const struct node **out);
+static int build(struct builder *b, unsigned depth, struct node *n);
 
 static int build_scalar(struct builder *b, struct node *n)
 {
-    if (scalar_is_plain(b, &n->plain) != 0 || take_text(b, &n->text) != 0)
+    if (scalar_is_plain(b, &n->plain) != 0 || take_text(b, &n->text, &n->n) != 0)
         return -1;
-    n->size += tree_text_size(n->text);
+    n->size += tree_text_size(node_str(n));
     return 0;
 }
 
 static int build_seq(struct builder *b, unsigned depth, struct node *n)
 {
-    const struct node **items = NULL;
+    struct node *items = NULL;
     size_t cap = 0;
     int rc = -1;
 
@@ -156,14 +166,15 @@ static int build_seq(struct builder *b, unsigned depth, struct node *n)
         yaml_mark_t at = b->event.start_mark;
 
         if (b->event.type == YAML_SEQUENCE_END_EVENT) {
-            n->items = arena_dup(&b->tree->arena, items, n->n * sizeof(*items));
+            if (n->n)
+                n->items = arena_dup(&b->tree->arena, items, n->n * sizeof(*items));
             rc = 0;
             break;
         }
         if (!items || n->n == cap)
             items = xrealloc(items, (cap = cap ? cap * 2 : 8) * sizeof(*items));
         if (build(b, depth + 1, &items[n->n]) != 0 ||
-            count_child(b, n, items[n->n], depth, at) != 0)
+            count_child(b, n, &items[n->n], depth, at) != 0)
             break;
         n->n++;
     }
@@ -175,7 +186,7 @@ static int compare_keys(const void *a, const void *b)
 {
     const struct node_pair *x = *(const struct node_pair *const *)a;
     const struct node_pair *y = *(const struct node_pair *const *)b;
-    int c = str_cmp(x->key, y->key);
+    int c = str_cmp(pair_key(x), pair_key(y));
 
     return c ? c : (x->line > y->line) - (x->line < y->line);
 }
@@ -186,7 +197,7 @@ static bool few_and_different(const struct node_pair *pairs, size_t n)
 {
     for (size_t i = 1; n <= FEW_KEYS && i < n; i++)
         for (size_t k = 0; k < i; k++)
-            if (str_eq(pairs[i].key, pairs[k].key))
+            if (str_eq(pair_key(&pairs[i]), pair_key(&pairs[k])))
                 return false;
     return n <= FEW_KEYS;
 }
@@ -204,7 +215,7 @@ static const struct node_pair *repeated_key(const struct node_pair *pairs, size_
         sorted[i] = &pairs[i];
     qsort(sorted, n, sizeof(*sorted), compare_keys);
     for (size_t i = 1; i < n && !found; i++)
-        if (str_eq(sorted[i - 1]->key, sorted[i]->key)) {
+        if (str_eq(pair_key(sorted[i - 1]), pair_key(sorted[i]))) {
             *first_out = sorted[i - 1];
             found = sorted[i];
         }
@@ -227,7 +238,8 @@ static int check_keys(struct builder *b, const struct node_pair *pairs, size_t n
     if (!again)
         return 0;
     return refuse(b, (yaml_mark_t){.line = again->line - 1},
-                  "key '%.100s' appears twice, first on line %u", again->key.p, first->line);
+                  "key '%.*s' appears twice, first on line %u", (int)size_min(again->key_len, 100),
+                  again->key, first->line);
 }
 
 struct pair_list {
@@ -244,13 +256,13 @@ static void pair_add(struct pair_list *l, const struct node_pair *p)
 
 static bool is_merge(const struct node_pair *p)
 {
-    return p->plain_key && str_eq(p->key, STR("<<"));
+    return p->plain_key && str_eq(pair_key(p), STR("<<"));
 }
 
 static bool list_has(const struct pair_list *l, struct str key)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (str_eq(l->v[i].key, key))
+        if (str_eq(pair_key(&l->v[i]), key))
             return true;
     return false;
 }
@@ -268,10 +280,10 @@ static int merge_from(struct builder *b, struct node *n, const struct node *from
         if (to->n >= MERGED_KEYS_MAX)
             return refuse(b, at, "<<: expected at most %d keys in the whole mapping",
                           MERGED_KEYS_MAX);
-        n->size += tree_text_size(from->pairs[i].key);
-        if (add_size(b, n, from->pairs[i].value, at) != 0)
+        n->size += tree_text_size(pair_key(&from->pairs[i]));
+        if (add_size(b, n, &from->pairs[i].value, at) != 0)
             return -1;
-        if (!list_has(to, from->pairs[i].key))
+        if (!list_has(to, pair_key(&from->pairs[i])))
             pair_add(to, &from->pairs[i]);
     }
     return 0;
@@ -280,25 +292,27 @@ static int merge_from(struct builder *b, struct node *n, const struct node *from
 /* Replaces << by the keys of what it names, where the mapping does not have them itself. */
 static int merge(struct builder *b, struct node *n, struct pair_list *l)
 {
-    const struct node *from = NULL;
+    struct node from = {0};
+    bool merges = false;
     unsigned line = 0;
     size_t kept = 0;
 
     for (size_t i = 0; i < l->n; i++) {
         if (is_merge(&l->v[i])) {
             from = l->v[i].value;
+            merges = true;
             line = l->v[i].line;
         } else {
             l->v[kept++] = l->v[i];
         }
     }
     l->n = kept;
-    if (!from)
+    if (!merges)
         return 0;
-    if (from->kind != NODE_SEQ)
-        return merge_from(b, n, from, l, line);
-    for (size_t i = 0; i < from->n; i++)
-        if (merge_from(b, n, from->items[i], l, line) != 0)
+    if (from.kind != NODE_SEQ)
+        return merge_from(b, n, &from, l, line);
+    for (size_t i = 0; i < from.n; i++)
+        if (merge_from(b, n, &from.items[i], l, line) != 0)
             return -1;
     return 0;
 }
@@ -309,12 +323,12 @@ static int build_pair(struct builder *b, unsigned depth, struct node *n, struct 
 
     if (b->event.type != YAML_SCALAR_EVENT)
         return refuse(b, at, "expected a key that is a text");
-    p->line = (uint32_t)at.line + 1;
+    p->line = ((uint32_t)at.line + 1) & INT32_MAX;
     p->plain_key = b->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    if (take_text(b, &p->key) != 0 || next_event(b) != 0 || build(b, depth + 1, &p->value) != 0)
+    if (take_text(b, &p->key, &p->key_len) != 0 || next_event(b) != 0 || build(b, depth + 1, &p->value) != 0)
         return -1;
-    n->size += tree_text_size(p->key);
-    return count_child(b, n, p->value, depth, at);
+    n->size += tree_text_size(pair_key(p));
+    return count_child(b, n, &p->value, depth, at);
 }
 
 static int build_map(struct builder *b, unsigned depth, struct node *n)
@@ -335,7 +349,8 @@ static int build_map(struct builder *b, unsigned depth, struct node *n)
     }
     if (rc == 0 && check_keys(b, l.v, l.n) == 0 && merge(b, n, &l) == 0) {
         n->n = (uint32_t)l.n;
-        n->pairs = arena_dup(&b->tree->arena, l.v, l.n * sizeof(*l.v));
+        if (l.n)
+            n->pairs = arena_dup(&b->tree->arena, l.v, l.n * sizeof(*l.v));
     } else {
         rc = -1;
     }
@@ -343,14 +358,14 @@ static int build_map(struct builder *b, unsigned depth, struct node *n)
     return rc;
 }
 
-static int build_alias(struct builder *b, const struct node **out)
+static int build_alias(struct builder *b, struct node *out)
 {
     const char *name = (const char *)b->event.data.alias.anchor;
     const json_t *address = json_object_get(b->anchors, name);
 
     if (!address)
         return refuse(b, b->event.start_mark, "alias '*%.100s' has no anchor before it", name);
-    *out = (const struct node *)(intptr_t)json_integer_value(address);
+    *out = *(const struct node *)(intptr_t)json_integer_value(address);
     return 0;
 }
 
@@ -372,22 +387,19 @@ static int check_collection_tag(struct builder *b, const yaml_char_t *tag, const
 }
 
 /* The node that the event in hand begins; afterwards its last event is in hand. */
-static int build(struct builder *b, unsigned depth, const struct node **out)
+static int build(struct builder *b, unsigned depth, struct node *n)
 {
     const unsigned char *anchor;
     char *anchor_name;
-    struct node *n;
     int rc;
 
     if (depth > TREE_DEPTH_MAX)
         return refuse(b, b->event.start_mark, "nested more than %u levels deep", TREE_DEPTH_MAX);
     if (b->event.type == YAML_ALIAS_EVENT)
-        return build_alias(b, out);
+        return build_alias(b, n);
     anchor = event_anchor(&b->event);
     anchor_name = anchor ? xstrdup((const char *)anchor) : NULL;
-    n = arena_zalloc(&b->tree->arena, sizeof(*n));
-    n->line = (uint32_t)b->event.start_mark.line + 1;
-    n->size = 1;
+    *n = (struct node){.line = (uint32_t)b->event.start_mark.line + 1, .size = 1};
     if (b->event.type == YAML_SCALAR_EVENT) {
         n->kind = NODE_SCALAR;
         rc = build_scalar(b, n);
@@ -401,9 +413,10 @@ static int build(struct builder *b, unsigned depth, const struct node **out)
         rc = rc == 0 ? build_map(b, depth, n) : rc;
     }
     if (rc == 0 && anchor_name)
-        json_object_set_new(b->anchors, anchor_name, json_integer((json_int_t)(intptr_t)n));
+        json_object_set_new(
+            b->anchors, anchor_name,
+            json_integer((json_int_t)(intptr_t)arena_dup(&b->tree->arena, n, sizeof(*n))));
     free(anchor_name);
-    *out = n;
     return rc;
 }
 
@@ -482,22 +495,18 @@ static bool looks_like_json(struct str s)
 
 int tree_parse(struct str text, struct tree *out, struct err *e)
 {
-    struct builder b = {.tree = out, .e = e, .anchors = json_object()};
+    struct builder b = {.tree = out, .e = e, .nodes_max = tree_nodes_max(text)};
     struct sbuf joined = {0};
     int rc;
 
     *out = (struct tree){0};
     arena_init(&out->arena, 64 * 1024, 0);
-    if (text.len > TEXT_MAX) {
-        json_decref(b.anchors);
+    if (text.len > TEXT_MAX)
         return err_set(e, ERR_LIMIT, "expected at most %u MiB", TEXT_MAX >> 20);
-    }
-    out->root = looks_like_json(text) ? json_tree(text, &out->arena) : NULL;
-    if (out->root) {
-        json_decref(b.anchors);
+    if (looks_like_json(text) && json_tree(text, &out->arena, &out->root))
         return 0;
-    }
     arena_reset(&out->arena);
+    b.anchors = json_object();
     if (looks_like_json(text))
         text = join_surrogates(text, &joined);
     WEIR_ASSERT(yaml_parser_initialize(&b.parser));
@@ -516,7 +525,7 @@ int tree_parse(struct str text, struct tree *out, struct err *e)
 void tree_free(struct tree *t)
 {
     arena_fini(&t->arena);
-    t->root = NULL;
+    t->root = (struct node){0};
 }
 
 const struct node *node_get(const struct node *n, struct str key)
@@ -524,17 +533,17 @@ const struct node *node_get(const struct node *n, struct str key)
     if (!n || n->kind != NODE_MAP)
         return NULL;
     for (size_t i = 0; i < n->n; i++)
-        if (str_eq(n->pairs[i].key, key))
-            return n->pairs[i].value;
+        if (str_eq(pair_key(&n->pairs[i]), key))
+            return &n->pairs[i].value;
     return NULL;
 }
 
 const struct node *node_at(const struct node *n, size_t i)
 {
-    return n && n->kind == NODE_SEQ && i < n->n ? n->items[i] : NULL;
+    return n && n->kind == NODE_SEQ && i < n->n ? &n->items[i] : NULL;
 }
 
-/* ---- nodes to JSON values ---- */
+/* ---- what scalars are ---- */
 
 static bool one_of(struct str s, const char *const *words)
 {
@@ -546,71 +555,102 @@ static bool one_of(struct str s, const char *const *words)
 
 bool node_is_null(const struct node *n)
 {
-    static const char *const words[] = {"", "~", "null", "Null", "NULL", NULL};
+    static const char *const words[] = {"~", "null", "Null", "NULL", NULL};
 
-    return n->kind == NODE_SCALAR && n->plain && one_of(n->text, words);
+    if (n->kind != NODE_SCALAR || !n->plain || n->n > 4)
+        return false;
+    if (n->n == 0)
+        return true;
+    return (n->text[0] == '~' || n->text[0] == 'n' || n->text[0] == 'N') &&
+           one_of(node_str(n), words);
 }
 
-static json_t *bool_json(struct str s, bool words_too)
+/* true and false, with words_too as YAML 1.1 knew them. */
+static bool scan_boolean(struct str s, bool words_too, bool *out)
 {
-    static const char *const yes[] = {"true", "True", "TRUE", NULL}, *const no[] = {"false",
-                                                                                    "False",
-                                                                                    "FALSE", NULL};
+    static const char *const yes[] = {"true", "True", "TRUE", NULL};
+    static const char *const no[] = {"false", "False", "FALSE", NULL};
     static const char *const on[] = {"yes", "Yes", "YES", "on", "On", "ON", NULL};
     static const char *const off[] = {"no", "No", "NO", "off", "Off", "OFF", NULL};
 
-    if (one_of(s, yes) || (words_too && one_of(s, on)))
-        return json_true();
-    if (one_of(s, no) || (words_too && one_of(s, off)))
-        return json_false();
-    return NULL;
+    if (s.len < 2 || s.len > 5 || s.p[0] <= '9')
+        return false;
+    *out = str_eq(s, STR("true"));
+    if (*out || str_eq(s, STR("false"))) /* as all but people write them */
+        return true;
+    *out = one_of(s, yes) || (words_too && one_of(s, on));
+    return *out || one_of(s, no) || (words_too && one_of(s, off));
+}
+
+#define NUMBER_TEXT 64 /* what longer ones are worth is asked of a copy */
+
+/* The text with a NUL behind it: in buf, or if it is long the caller's to free. */
+static char *terminated(struct str s, char buf[NUMBER_TEXT])
+{
+    if (s.len >= NUMBER_TEXT)
+        return str_dup(s);
+    memcpy(buf, s.p, s.len);
+    buf[s.len] = '\0';
+    return buf;
 }
 
 /* [-+]?[0-9]+ | 0x[0-9a-fA-F]+ | 0o[0-7]+ */
-static json_t *integer_json(struct str s)
+static bool scan_integer(const char *s, size_t len, int64_t *out)
 {
     const char *digits = "0123456789";
-    size_t sign = s.len && (s.p[0] == '-' || s.p[0] == '+'), start = sign;
+    size_t start = s[0] == '-' || s[0] == '+';
     int base = 10;
-    long long v;
 
-    if (s.len > 2 && s.p[0] == '0' && (s.p[1] == 'x' || s.p[1] == 'o')) {
-        base = s.p[1] == 'x' ? 16 : 8;
+    if (len > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'o')) {
+        base = s[1] == 'x' ? 16 : 8;
         digits = base == 16 ? "0123456789abcdefABCDEF" : "01234567";
         start = 2;
     }
-    if (start == s.len || strspn(s.p + start, digits) != s.len - start)
-        return NULL;
+    if (start == len || strspn(s + start, digits) != len - start)
+        return false;
     errno = 0;
-    v = base == 10 ? strtoll(s.p, NULL, 10) : strtoll(s.p + 2, NULL, base);
-    return errno ? NULL : json_integer(v); /* beyond 64 bits: a real */
+    *out = strtoll(base == 10 ? s : s + 2, NULL, base);
+    return errno == 0; /* beyond 64 bits: a real */
 }
 
 /* [-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?; infinities and NaN stay texts */
-static json_t *real_json(struct str s)
+static bool scan_real(const char *s, size_t len, double *out)
 {
-    const char *p = s.p, *end = s.p + s.len;
+    const char *p = s, *end = s + len;
     size_t whole, fraction = 0, exponent;
 
-    p += p < end && (*p == '-' || *p == '+');
+    p += *p == '-' || *p == '+';
     p += whole = strspn(p, "0123456789");
-    if (p < end && *p == '.')
+    if (*p == '.')
         p += 1 + (fraction = strspn(p + 1, "0123456789"));
     if (whole + fraction == 0)
-        return NULL;
-    if (p < end && (*p == 'e' || *p == 'E')) {
+        return false;
+    if (*p == 'e' || *p == 'E') {
         p++;
-        p += p < end && (*p == '-' || *p == '+');
+        p += *p == '-' || *p == '+';
         p += exponent = strspn(p, "0123456789");
         if (exponent == 0)
-            return NULL;
+            return false;
     }
-    return p == end ? json_real(strtod(s.p, NULL)) : NULL;
+    *out = strtod(s, NULL);
+    return p == end && isfinite(*out); /* jansson has no infinities */
 }
 
-static json_t *text_json(struct str s)
+static bool scan_number(struct str s, struct val *out)
 {
-    return json_stringn_nocheck(s.p, s.len); /* trees are of valid UTF-8 */
+    char buf[NUMBER_TEXT], *text;
+
+    if (s.len == 0 || !strchr("+-.0123456789", s.p[0]))
+        return false;
+    text = terminated(s, buf);
+    out->kind = VAL_NONE;
+    if (scan_integer(text, s.len, &out->integer))
+        out->kind = VAL_INTEGER;
+    else if (scan_real(text, s.len, &out->real))
+        out->kind = VAL_REAL;
+    if (text != buf)
+        free(text);
+    return out->kind != VAL_NONE;
 }
 
 static bool wants_text(const struct field *field, enum decl_typing typing)
@@ -619,48 +659,58 @@ static bool wants_text(const struct field *field, enum decl_typing typing)
            (field->type == FT_STRING || field->type == FT_FOREIGN);
 }
 
-static json_t *scalar_json(const struct node *n, const struct field *field, enum decl_typing typing)
+struct val scalar_val(const struct node *n, const struct field *field, enum decl_typing typing)
 {
-    bool by_field = typing != DECL_STRICT;
-    json_t *value;
+    struct val text = {.kind = VAL_TEXT, .text = node_str(n)}, v = {.kind = VAL_BOOLEAN};
+    bool words_too = typing == DECL_STRICT || (field && field->type == FT_BOOLEAN);
 
     if (!n->plain)
-        return text_json(n->text);
+        return text;
     if (node_is_null(n))
-        return json_null();
+        return (struct val){.kind = VAL_NULL};
     if (wants_text(field, typing))
-        return text_json(n->text);
-    if ((value = bool_json(n->text, by_field ? field && field->type == FT_BOOLEAN : true)) ||
-        (value = integer_json(n->text)) || (value = real_json(n->text)))
-        return value;
-    return text_json(n->text);
+        return text;
+    return scan_boolean(text.text, words_too, &v.yes) || scan_number(text.text, &v) ? v : text;
 }
 
-const char *node_text(const struct node *n, const struct field *field, enum decl_typing typing)
+struct str node_text(const struct node *n, const struct field *field, enum decl_typing typing)
 {
-    const char *text = NULL;
-    json_t *value;
+    struct val v = {.kind = VAL_NONE};
 
-    if (n->kind != NODE_SCALAR || node_is_null(n))
-        return NULL;
-    if (!n->plain || wants_text(field, typing))
-        return n->text.p;
-    value = scalar_json(n, field, typing);
-    if (json_is_string(value))
-        text = n->text.p;
-    json_decref(value);
-    return text;
+    if (n->kind == NODE_SCALAR)
+        v = scalar_val(n, field, typing);
+    return val_text(&v);
+}
+
+/* ---- nodes to JSON values ---- */
+
+static json_t *scalar_json(const struct node *n, const struct field *field, enum decl_typing typing)
+{
+    struct val v = scalar_val(n, field, typing);
+
+    switch (v.kind) {
+    case VAL_NULL: return json_null();
+    case VAL_BOOLEAN: return json_boolean(v.yes);
+    case VAL_INTEGER: return json_integer(v.integer);
+    case VAL_REAL: return json_real(v.real);
+    case VAL_TEXT: return json_stringn_nocheck(v.text.p, v.text.len); /* trees are of valid UTF-8 */
+    case VAL_NONE:
+    case VAL_LIST:
+    case VAL_MAP:
+    case VAL_ID: break;
+    }
+    WEIR_UNREACHABLE("kind of a scalar");
 }
 
 json_t *node_member_json(const struct node_pair *pair, const struct field *fields,
                          const struct record_checks *checks, enum decl_typing typing)
 {
-    const struct field *field = fields ? field_find(fields, pair->key) : NULL;
+    const struct field *field = fields ? field_find(fields, pair_key(pair)) : NULL;
 
     for (size_t i = 0; !field && checks && i < checks->n_shorthands; i++)
-        if (str_eq(pair->key, str_of(checks->shorthands[i].field.name)))
+        if (str_eq(pair_key(pair), str_of(checks->shorthands[i].field.name)))
             field = &checks->shorthands[i].field;
-    return node_json(pair->value, field, typing);
+    return node_json(&pair->value, field, typing);
 }
 
 static json_t *map_json(const struct node *n, const struct field *field, enum decl_typing typing)
@@ -672,8 +722,8 @@ static json_t *map_json(const struct node *n, const struct field *field, enum de
     for (size_t i = 0; i < n->n; i++) {
         const struct node_pair *p = &n->pairs[i];
         json_t *value = record ? node_member_json(p, field->fields, field->checks, typing)
-                               : node_json(p->value, values, typing);
-        json_object_setn_new_nocheck(object, p->key.p, p->key.len, value);
+                               : node_json(&p->value, values, typing);
+        json_object_setn_new_nocheck(object, p->key, p->key_len, value);
     }
     return object;
 }
@@ -690,7 +740,7 @@ json_t *node_json(const struct node *n, const struct field *field, enum decl_typ
     }
     array = json_array();
     for (size_t i = 0; i < n->n; i++)
-        json_array_append_new(array, node_json(n->items[i], list ? field->elem : NULL, typing));
+        json_array_append_new(array, node_json(&n->items[i], list ? field->elem : NULL, typing));
     return array;
 }
 
@@ -700,7 +750,7 @@ json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e)
     json_t *value = NULL;
 
     if (tree_parse(text, &tree, e) == 0)
-        value = node_json(tree.root, NULL, typing);
+        value = node_json(&tree.root, NULL, typing);
     tree_free(&tree);
     return value;
 }
@@ -710,11 +760,14 @@ json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e)
 int decl_load_text(const char *path, struct sbuf *out, struct err *e)
 {
     FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+    struct stat st;
     bool failed;
     size_t n;
 
     if (!f)
         return err_sys(e, "cannot read %s", path);
+    if (fstat(fileno(f), &st) == 0 && st.st_size > 0 && st.st_size <= TEXT_MAX)
+        sbuf_reserve(out, (size_t)st.st_size + 64 * 1024); /* and not twice that while it grows */
     do {
         n = fread(sbuf_reserve(out, 64 * 1024), 1, 64 * 1024, f);
         out->len += n;

@@ -3,8 +3,9 @@
  *
  *   walk      every entity, nested or not, becomes an item: where it stands in the tree, its
  *             id, and what others may call it; parents before children
- *   settle    item by item, the document: its members, references to ids, the table's checks
- *             and defaults (schema_insert), uniqueness; it goes to the sink and is forgotten
+ *   settle    item by item: references to ids, the table's checks and defaults, uniqueness;
+ *             packed straight from the tree (decl_pack.c) when nothing is wrong with it and
+ *             nothing rare in it, else as a document (schema_insert), which has the words
  *
  * Whatever is wrong is kept until the end. People get all of it. The reference stops after
  * the first of three kinds (fields, references, uniqueness); so does its error object.
@@ -14,47 +15,8 @@
 
 #include <stdlib.h>
 
-#define NO_PARENT SIZE_MAX
-
-struct ref { /* a foreign key as written */
-    const struct field *field;
-    const char *text;
-    size_t line;
-    struct ref *next;
-};
-
-struct item {
-    const struct entity *ent;
-    const struct node *node;
-    size_t parent; /* index of the item around this one, or NO_PARENT */
-    const struct field *parent_field;
-    size_t position; /* 1-based, in its list */
-    json_t *doc;     /* while it is settled */
-    const char *id;  /* or NULL: not a text */
-    struct ref *refs;
-    json_t *errors; /* object, as violations.fields; NULL: none so far */
-    char *refusal;  /* what is wrong with the item as a whole */
-};
-
-struct reader {
-    enum decl_typing typing;
-    const struct node *root;
-    struct arena *arena;
-    struct item *items;
-    size_t n_items, cap_items;
-    /* by entity: its ids; by field: its values that are unique or stand for an id */
-    struct decl_index index;
-    json_t *top;         /* errors of the document itself */
-    json_t *bad_refs;    /* entity name: {name or id: [text]} */
-    json_t *defaults;    /* _info.defaults, borrowed, or NULL */
-    bool old_paths;      /* versions 1.1 and 2.1: regexes carry no ~ yet */
-    struct decl_errors *errs;
-    decl_sink *sink;
-    void *sink_arg;
-    /* the last kind that an id was made for, and what its ids derive from */
-    const struct entity *space_of;
-    struct uuid space;
-};
+#include "common/clock.h"
+#include "common/rand.h"
 
 static bool deck(const struct reader *r)
 {
@@ -73,50 +35,54 @@ static json_t *object_in(json_t *parent, const char *key)
 /* "services.1.routes.2" */
 static void item_path(const struct reader *r, const struct item *it, struct sbuf *out)
 {
-    if (it->parent != NO_PARENT) {
-        item_path(r, &r->items[it->parent], out);
+    if (it->in->parent != NO_PARENT) {
+        item_path(r, &r->items[it->in->parent], out);
         sbuf_addc(out, '.');
     }
-    sbuf_addf(out, "%s.%zu", it->ent->name, it->position);
+    sbuf_addf(out, "%s.%u", it->in->ent->name, it->position);
+}
+
+static struct draft *draft_of(struct item *it)
+{
+    if (!it->draft)
+        it->draft = xcalloc(1, sizeof(*it->draft));
+    return it->draft;
+}
+
+static void draft_free(struct item *it)
+{
+    if (!it->draft)
+        return;
+    json_decref(it->draft->doc);
+    json_decref(it->draft->errors);
+    free(it->draft->refusal);
+    free(it->draft);
+    it->draft = NULL;
 }
 
 /* The error of one field of an item: its value in the error object. takes value. */
-static void item_error(struct item *it, const char *field, json_t *value)
+static void item_error(struct item *it, struct str field, json_t *value)
 {
-    if (!it->errors)
-        it->errors = json_object();
-    json_object_set_new(it->errors, field, value);
+    struct draft *d = draft_of(it);
+
+    if (!d->errors)
+        d->errors = json_object();
+    json_object_setn_new_nocheck(d->errors, field.p, field.len, value);
 }
 
 /* ---- ids (declarative.md section 1) ---- */
 
-static const char *doc_text(const json_t *doc, const char *name)
-{
-    return json_string_value(json_object_get(doc, name));
-}
-
-/* Ids are compared as texts: text in lower case when it is one, else as it is (maybe NULL). */
-static const char *id_text(const char *text, char buf[UUID_TEXT_LEN + 1])
-{
-    struct uuid id;
-
-    if (!text || !uuid_parse(str_of(text), &id))
-        return text;
-    uuid_format(&id, buf);
-    return buf;
-}
-
 static const json_t *defaults_of(const struct reader *r, const struct item *it)
 {
-    return json_object_get(r->defaults, it->ent->singular);
+    return json_object_get(r->defaults, it->in->ent->singular);
 }
 
-/* The text that the input has for a field of its table, or NULL. */
-static const char *input_text(const struct reader *r, const struct item *it, const struct field *f)
+/* The text that the input has for a field of its table, or absent. */
+static struct str input_text(const struct reader *r, const struct item *it, const struct field *f)
 {
     const struct node *n = node_get(it->node, str_of(f->name));
 
-    return n ? node_text(n, f, r->typing) : doc_text(defaults_of(r, it), f->name);
+    return n ? node_text(n, f, r->typing) : json_str(json_object_get(defaults_of(r, it), f->name));
 }
 
 /*
@@ -141,38 +107,58 @@ static const struct node *foreign_node(const struct reader *r, const struct fiel
     }
     if (node_is_null(n))
         return NULL;
-    if (node_text(n, f, r->typing))
+    if (node_text(n, f, r->typing).p)
         return n;
     *wrong_out = json_string("expected a string");
     return NULL;
 }
 
-/* The text of a reference as it is written, or NULL. */
-static const char *foreign_text(const struct reader *r, const struct item *it,
-                                const struct field *f)
+bool decl_foreign(const struct reader *r, const struct field *f, const struct node *n,
+                  const struct node **named_out)
 {
-    const struct node *n = node_get(it->node, str_of(f->name));
-    json_t *wrong = NULL;
+    json_t *wrong;
 
-    n = n ? foreign_node(r, f, n, &wrong) : NULL;
+    *named_out = foreign_node(r, f, n, &wrong);
     json_decref(wrong);
-    return n ? n->text.p : NULL;
+    return !wrong;
+}
+
+/* The text of a reference as it is written, or absent. */
+static struct str foreign_text(const struct reader *r, const struct item *it,
+                               const struct field *f)
+{
+    const struct node *n = node_get(it->node, str_of(f->name)), *named = NULL;
+
+    return n && decl_foreign(r, f, n, &named) && named ? node_str(named) : STR_NONE;
+}
+
+/* The id as a text: in buf, or where it is kept; absent: it was none. */
+static struct str id_str(const struct item *it, char buf[UUID_TEXT_LEN + 1])
+{
+    if (!it->has_id)
+        return it->draft ? it->draft->odd_id : STR_NONE;
+    uuid_format(&it->id, buf);
+    return str_n(buf, UUID_TEXT_LEN);
 }
 
 /* "plugins:*:cors::s1:bob"; false when a part is missing or made up anew each time. */
 static bool cache_key_text(const struct reader *r, const struct item *it, struct sbuf *out)
 {
-    sbuf_addf(out, "%s:*", it->ent->name);
-    for (const char *const *name = it->ent->cache_key; *name; name++) {
-        const struct field *f = field_find(it->ent->fields, str_of(*name));
-        const char *text =
+    char buf[UUID_TEXT_LEN + 1];
+
+    sbuf_adds(out, it->in->ent->name);
+    sbuf_adds(out, ":*");
+    for (const char *const *name = it->in->ent->cache_key; *name; name++) {
+        const struct field *f = field_find(it->in->ent->fields, str_of(*name));
+        struct str text =
             f->type == FT_FOREIGN ? foreign_text(r, it, f) : input_text(r, it, f);
 
-        if (!text && f == it->parent_field)
-            text = r->items[it->parent].id;
-        if ((f->flags & FF_AUTO) || (!text && (f->flags & FF_REQUIRED)))
+        if (!text.p && f == it->in->parent_field)
+            text = id_str(&r->items[it->in->parent], buf);
+        if ((f->flags & FF_AUTO) || (!text.p && (f->flags & FF_REQUIRED)))
             return false;
-        sbuf_addf(out, ":%s", text ? text : "");
+        sbuf_addc(out, ':');
+        sbuf_addstr(out, text);
     }
     return true;
 }
@@ -182,41 +168,40 @@ static const struct field *endpoint_field(const struct entity *ent)
     return ent->endpoint_key ? field_find(ent->fields, str_of(ent->endpoint_key)) : NULL;
 }
 
-static struct uuid make_id(struct reader *r, const struct item *it, const char *name)
+static struct uuid make_id(struct reader *r, const struct item *it)
 {
     static const struct uuid space = {{0xfd, 0x02, 0x80, 0x1f, 0x09, 0x57, 0x4a, 0x15, 0xa5, 0x5a,
                                        0xc8, 0xd9, 0x60, 0x6f, 0x30, 0xb5}};
     struct sbuf key = {0};
     struct uuid id;
 
-    if (r->space_of != it->ent) {
-        r->space_of = it->ent;
-        r->space = uuid_v5(&space, str_of(it->ent->name));
+    if (r->space_of != it->in->ent) {
+        r->space_of = it->in->ent;
+        r->space = uuid_v5(&space, str_of(it->in->ent->name));
     }
-    if (!it->ent->cache_key)
-        return name ? uuid_v5(&r->space, str_of(name)) : uuid_v4();
+    if (!it->in->ent->cache_key)
+        return it->name.p ? uuid_v5(&r->space, it->name) : uuid_v4();
     id = cache_key_text(r, it, &key) ? uuid_v5(&r->space, sbuf_str(&key)) : uuid_v4();
     sbuf_free(&key);
     return id;
 }
 
-/* The id that is written, or one that follows from what is; NULL when it is no text. */
-static const char *choose_id(struct reader *r, const struct item *it, const char *name)
+/* The id that is written, or one that follows from what is; none: it is no text, or an odd one. */
+static void choose_id(struct reader *r, struct item *it)
 {
-    const struct field *f = field_find(it->ent->fields, STR("id"));
     const struct node *n = node_get(it->node, STR("id"));
     const json_t *dflt = n ? NULL : json_object_get(defaults_of(r, it), "id");
-    char buf[UUID_TEXT_LEN + 1];
-    const char *text;
-    struct uuid id;
+    struct str text;
 
-    if (n ? !node_is_null(n) : dflt && !json_is_null(dflt)) {
-        text = id_text(input_text(r, it, f), buf);
-        return text ? arena_strdup(r->arena, str_of(text)) : NULL;
+    it->has_id = true;
+    if (n ? node_is_null(n) : !dflt || json_is_null(dflt)) {
+        it->id = make_id(r, it);
+        return;
     }
-    id = make_id(r, it, name);
-    uuid_format(&id, buf);
-    return arena_strdup(r->arena, str_n(buf, UUID_TEXT_LEN));
+    text = input_text(r, it, field_find(it->in->ent->fields, STR("id")));
+    it->has_id = text.p && uuid_parse(text, &it->id);
+    if (text.p && !it->has_id)
+        draft_of(it)->odd_id = text; /* its field's check will say so */
 }
 
 /* ---- settle: the members of one entity ---- */
@@ -235,12 +220,53 @@ static const struct field *nesting_field(const struct entity *parent, struct str
     return NULL;
 }
 
+static bool is_remark(struct str key)
+{
+    return str_eq(key, STR("_comment")) || str_eq(key, STR("_ignore"));
+}
+
+static bool is_shorthand(const struct record_checks *checks, struct str key)
+{
+    for (size_t i = 0; checks && i < checks->n_shorthands; i++)
+        if (str_eq(key, str_of(checks->shorthands[i].field.name)))
+            return true;
+    return false;
+}
+
+static struct member resolve(const struct entity *ent, struct str key)
+{
+    const struct shape t = shape_of_fields(ent->fields, NULL);
+    struct member m = {.key = key, .role = MEMBER_FIELD};
+
+    m.field = nesting_field(ent, key, &m.child);
+    if (m.field)
+        m.role = MEMBER_CHILDREN;
+    else if (is_remark(key))
+        m.role = MEMBER_REMARK;
+    else if (is_shorthand(ent->checks, key) || !(m.field = shape_find(&t, key)))
+        m.role = MEMBER_OTHER;
+    if (m.role == MEMBER_FIELD)
+        m.position = table_position(t.table, key);
+    return m;
+}
+
+struct member decl_member(struct reader *r, const struct entity *ent, const struct node *map,
+                          size_t i)
+{
+    struct str key = pair_key(&map->pairs[i]);
+    struct member *known = &r->members[ent->type][i % MEMBERS_KNOWN];
+
+    if (!known->key.p || !str_eq(known->key, key))
+        *known = resolve(ent, key);
+    return *known;
+}
+
 static void add_ref(struct reader *r, struct item *it, const struct field *f, const struct node *n)
 {
     struct ref *ref = arena_zalloc(r->arena, sizeof(*ref));
 
-    *ref = (struct ref){.field = f, .text = n->text.p, .line = n->line, .next = it->refs};
-    it->refs = ref;
+    *ref = (struct ref){.field = f, .text = node_str(n), .line = n->line, .next = it->draft->refs};
+    it->draft->refs = ref;
 }
 
 static void take_foreign(struct reader *r, struct item *it, const struct field *f,
@@ -252,7 +278,7 @@ static void take_foreign(struct reader *r, struct item *it, const struct field *
     if (n)
         add_ref(r, it, f, n);
     else if (wrong)
-        item_error(it, f->name, wrong);
+        item_error(it, str_of(f->name), wrong);
 }
 
 /* `_config: name`: the block of that name, under what the plugin says itself. */
@@ -260,67 +286,60 @@ static void take_shared_config(struct reader *r, struct item *it, const struct n
                                const struct field *fields)
 {
     const struct node *block = NULL;
-    struct node_pair pair = {.key = STR("config")};
+    struct node_pair pair = {.key = "config", .key_len = sizeof("config") - 1};
     json_t *config, *own;
 
     if (name->kind == NODE_SCALAR)
-        block = node_get(node_get(r->root, STR("_plugin_configs")), name->text);
+        block = node_get(node_get(r->root, STR("_plugin_configs")), node_str(name));
     if (!block || block->kind != NODE_MAP) {
-        item_error(it, "_config", json_string("no such entry in '_plugin_configs'"));
+        item_error(it, STR("_config"), json_string("no such entry in '_plugin_configs'"));
         return;
     }
-    pair.value = block;
+    pair.value = *block;
     config = node_member_json(&pair, fields, NULL, r->typing);
-    own = json_object_get(it->doc, "config");
+    own = json_object_get(it->draft->doc, "config");
     if (json_is_object(own))
         json_object_update(config, own);
-    json_object_set_new(it->doc, "config", config);
+    json_object_set_new(it->draft->doc, "config", config);
 }
 
 /* Members whose table another member chooses: plugin configs. */
 static void take_subrecords(struct reader *r, struct item *it)
 {
-    const struct subschema *sub = it->ent->subschema ? it->ent->subschema(it->doc, NULL) : NULL;
+    const struct subschema *sub = entity_subschema(it->in->ent, it->draft->doc, NULL);
     const struct field *fields = sub ? sub->fields : NULL;
 
     for (size_t i = 0; i < it->node->n; i++) {
         const struct node_pair *pair = &it->node->pairs[i];
-        const struct field *f = field_find(it->ent->fields, pair->key);
+        const struct field *f = field_find(it->in->ent->fields, pair_key(pair));
 
         if (f && f->type == FT_SUBRECORD)
-            json_object_set_new(it->doc, pair->key.p,
+            json_object_set_new(it->draft->doc, f->name,
                                 node_member_json(pair, fields, NULL, r->typing));
     }
-    if (deck(r) && it->ent == &entity_plugins) {
+    if (deck(r) && it->in->ent == &entity_plugins) {
         const struct node *name = node_get(it->node, STR("_config"));
         if (name)
             take_shared_config(r, it, name, fields);
     }
 }
 
-static bool is_remark(struct str key)
-{
-    return str_eq(key, STR("_comment")) || str_eq(key, STR("_ignore"));
-}
-
 static void take_members(struct reader *r, struct item *it)
 {
-    const struct entity *child;
-
     for (size_t i = 0; i < it->node->n; i++) {
         const struct node_pair *pair = &it->node->pairs[i];
-        const struct field *f;
+        struct member m = decl_member(r, it->in->ent, it->node, i);
+        const struct field *f = m.field;
 
-        if (is_remark(pair->key) || nesting_field(it->ent, pair->key, &child))
+        if (m.role == MEMBER_REMARK || m.role == MEMBER_CHILDREN)
             continue;
-        f = field_find(it->ent->fields, pair->key);
         if (f && f->type == FT_FOREIGN) {
-            take_foreign(r, it, f, pair->value);
+            take_foreign(r, it, f, &pair->value);
         } else if (!(f && f->type == FT_SUBRECORD) &&
-                   !(deck(r) && str_eq(pair->key, STR("_config")))) {
+                   !(deck(r) && str_eq(m.key, STR("_config")))) {
             json_object_setn_new_nocheck(
-                it->doc, pair->key.p, pair->key.len,
-                node_member_json(pair, it->ent->fields, it->ent->checks, r->typing));
+                it->draft->doc, pair->key, pair->key_len,
+                node_member_json(pair, it->in->ent->fields, it->in->ent->checks, r->typing));
         }
     }
     take_subrecords(r, it);
@@ -338,18 +357,104 @@ static size_t add_item(struct reader *r, const struct item *it)
     return r->n_items++;
 }
 
-/* Makes the item findable for references. */
-static void index_item(struct reader *r, const struct item *it, const struct field *name_field,
-                       const char *name)
-{
-    struct decl_slot *slot = decl_index_add(&r->index, it->ent, str_of(it->id));
+/* ---- items by id and by name ---- */
 
-    slot->id = it->id;
-    if (!name)
+static struct str key_of(const struct item *it, enum item_key which)
+{
+    return which == BY_NAME ? it->name : str_n((const char *)it->id.b, sizeof(it->id.b));
+}
+
+/* The place of the key in the table: empty, or that of the first item with that key. */
+static struct item_slot *slot_for(const struct reader *r, enum item_key which,
+                                  const struct entity *ent, struct str key, uint32_t hash)
+{
+    const struct item_table *t = &r->by[which];
+    size_t at = hash & (t->cap - 1);
+
+    for (; t->v[at].item; at = (at + 1) & (t->cap - 1)) {
+        const struct item *it = &r->items[t->v[at].item - 1];
+
+        if (t->v[at].hash == hash && it->in->ent == ent && str_eq(key_of(it, which), key))
+            break;
+    }
+    return &t->v[at];
+}
+
+static uint32_t key_hash(const struct reader *r, const struct entity *ent, struct str key)
+{
+    return (uint32_t)str_hash(key, r->seed ^ ent->type);
+}
+
+static struct item *find_item(const struct reader *r, enum item_key which,
+                              const struct entity *ent, struct str key)
+{
+    const struct item_slot *slot =
+        r->by[which].cap ? slot_for(r, which, ent, key, key_hash(r, ent, key)) : NULL;
+
+    return slot && slot->item ? &r->items[slot->item - 1] : NULL;
+}
+
+static void grow(struct item_table *t)
+{
+    struct item_table bigger = {.cap = t->cap ? t->cap * 2 : 64, .n = t->n};
+
+    bigger.v = xcalloc(bigger.cap, sizeof(*bigger.v));
+    for (size_t i = 0; i < t->cap; i++) {
+        size_t at = t->v[i].hash & (bigger.cap - 1);
+
+        if (!t->v[i].item)
+            continue;
+        while (bigger.v[at].item)
+            at = (at + 1) & (bigger.cap - 1);
+        bigger.v[at] = t->v[i];
+    }
+    free(t->v);
+    *t = bigger;
+}
+
+/* False: another one had that key first, and keeps it. */
+static bool enter(struct reader *r, enum item_key which, size_t at)
+{
+    const struct item *it = &r->items[at];
+    struct str key = key_of(it, which);
+    uint32_t hash = key_hash(r, it->in->ent, key);
+    struct item_slot *slot;
+
+    if (r->by[which].n * 2 >= r->by[which].cap)
+        grow(&r->by[which]);
+    slot = slot_for(r, which, it->in->ent, key, hash);
+    if (slot->item)
+        return false;
+    *slot = (struct item_slot){.hash = hash, .item = (uint32_t)at + 1};
+    r->by[which].n++;
+    return true;
+}
+
+/* Makes the item findable for references. */
+static void index_item(struct reader *r, size_t at)
+{
+    struct item *it = &r->items[at];
+
+    if (it->has_id)
+        it->later[BY_ID] = !enter(r, BY_ID, at);
+    else if (it->draft && it->draft->odd_id.p)
+        decl_index_add(&r->index, it->in->ent, it->draft->odd_id);
+    else
         return;
-    slot = decl_index_add(&r->index, name_field, str_of(name));
-    if (!slot->id) /* the first one of a name has it */
-        slot->id = it->id;
+    if (it->name.p)
+        it->later[BY_NAME] = !enter(r, BY_NAME, at);
+}
+
+/* True the first time that an item which is right in itself has this key. */
+static bool takes_key(struct reader *r, struct item *it, enum item_key which)
+{
+    struct item *first =
+        it->later[which] ? find_item(r, which, it->in->ent, key_of(it, which)) : it;
+
+    if (first->taken[which])
+        return false;
+    first->taken[which] = true;
+    return true;
 }
 
 /* {} is an empty list, too. */
@@ -359,52 +464,52 @@ static bool is_list(const struct node *n)
 }
 
 static void walk_list(struct reader *r, const struct entity *ent, const struct node *list,
-                      size_t parent, const struct field *parent_field);
+                      uint32_t parent, const struct field *parent_field);
 
 static void walk_children(struct reader *r, size_t at)
 {
     const struct node *node = r->items[at].node;
-    const struct entity *child;
 
     for (size_t i = 0; i < node->n; i++) {
-        const struct field *f = nesting_field(r->items[at].ent, node->pairs[i].key, &child);
-        const struct node *list = node->pairs[i].value;
+        struct member m = decl_member(r, r->items[at].in->ent, node, i);
+        const struct node *list = &node->pairs[i].value;
 
-        if (!f || node_is_null(list))
+        if (m.role != MEMBER_CHILDREN || node_is_null(list))
             continue;
         if (is_list(list))
-            walk_list(r, child, list, at, f);
+            walk_list(r, m.child, list, (uint32_t)at, m.field);
         else
-            item_error(&r->items[at], node->pairs[i].key.p, json_string("expected an array"));
+            item_error(&r->items[at], m.key, json_string("expected an array"));
     }
 }
 
 static void walk_item(struct reader *r, struct item it)
 {
-    const struct field *name_field = endpoint_field(it.ent);
-    const char *name;
+    const struct field *name_field = endpoint_field(it.in->ent);
+    size_t at;
 
     if (it.node->kind != NODE_MAP) {
-        it.refusal = xstrdup("expected a record");
+        draft_of(&it)->refusal = xstrdup("expected a record");
         add_item(r, &it);
         return;
     }
-    name = name_field ? input_text(r, &it, name_field) : NULL;
-    it.id = choose_id(r, &it, name);
-    if (it.id)
-        index_item(r, &it, name_field, name);
-    walk_children(r, add_item(r, &it));
+    it.name = name_field ? input_text(r, &it, name_field) : STR_NONE;
+    choose_id(r, &it);
+    at = add_item(r, &it);
+    index_item(r, at);
+    walk_children(r, at);
 }
 
 static void walk_list(struct reader *r, const struct entity *ent, const struct node *list,
-                      size_t parent, const struct field *parent_field)
+                      uint32_t parent, const struct field *parent_field)
 {
+    const struct place in = {ent, parent_field, parent};
+    const struct place *kept = list->n ? arena_dup(r->arena, &in, sizeof(in)) : NULL;
+
     for (size_t i = 0; list->kind == NODE_SEQ && i < list->n; i++)
-        walk_item(r, (struct item){.ent = ent,
-                                   .node = list->items[i],
-                                   .parent = parent,
-                                   .parent_field = parent_field,
-                                   .position = i + 1});
+        walk_item(r, (struct item){.in = kept,
+                                   .node = &list->items[i],
+                                   .position = (uint32_t)i + 1});
 }
 
 /* ---- walk: the document ---- */
@@ -443,7 +548,7 @@ static const char *check_deck_key(struct str key, const struct node *n)
     if (str_eq(key, STR("_info")) || str_eq(key, STR("_plugin_configs")))
         return n->kind == NODE_MAP ? NULL : "expected a record";
     if (str_eq(key, STR("_workspace")))
-        return n->kind == NODE_SCALAR && str_eq(n->text, STR("default"))
+        return n->kind == NODE_SCALAR && str_eq(node_str(n), STR("default"))
                    ? NULL
                    : "there is one workspace here, expected: default";
     if (str_eq(key, STR("_konnect")))
@@ -473,16 +578,17 @@ static void walk_document(struct reader *r)
         json_object_set_new(r->top, "_format_version", json_string(wrong));
     for (size_t i = 0; i < r->root->n; i++) {
         const struct node_pair *pair = &r->root->pairs[i];
-        const struct entity *ent = entity_by_name(pair->key);
+        const struct entity *ent = entity_by_name(pair_key(pair));
+        const struct node *value = &pair->value;
 
         if (!ent)
-            wrong = check_top_key(r, pair->key, pair->value);
+            wrong = check_top_key(r, pair_key(pair), value);
         else
-            wrong = is_list(pair->value) || node_is_null(pair->value) ? NULL : "expected an array";
+            wrong = is_list(value) || node_is_null(value) ? NULL : "expected an array";
         if (wrong)
-            json_object_set_new(r->top, pair->key.p, json_string(wrong));
+            json_object_setn_new_nocheck(r->top, pair->key, pair->key_len, json_string(wrong));
         else if (ent)
-            walk_list(r, ent, pair->value, NO_PARENT, NULL);
+            walk_list(r, ent, value, NO_PARENT, NULL);
     }
 }
 
@@ -490,15 +596,21 @@ static void walk_document(struct reader *r)
 
 static void bad_ref(struct reader *r, const struct item *it, const struct ref *ref)
 {
-    const char *name = it->ent->endpoint_key ? doc_text(it->doc, it->ent->endpoint_key) : NULL;
-    const char *key = name ? name : it->id ? it->id : "?";
-    json_t *list = object_in(r->bad_refs, it->ent->name), *texts = json_object_get(list, key);
+    const struct entity *ent = it->in->ent;
+    const json_t *name =
+        ent->endpoint_key ? json_object_get(it->draft->doc, ent->endpoint_key) : NULL;
+    char buf[UUID_TEXT_LEN + 1];
+    struct str key = json_is_string(name) ? json_str(name) : id_str(it, buf);
+    json_t *list = object_in(r->bad_refs, ent->name), *texts;
     struct sbuf text = {0}, path = {0};
 
+    if (!key.p)
+        key = STR("?");
+    texts = json_object_getn(list, key.p, key.len);
     if (!texts)
-        json_object_set_new(list, key, texts = json_array());
-    sbuf_addf(&text, "invalid reference '%s: %s' (no such entry in '%s')", ref->field->name,
-              ref->text, ref->field->reference);
+        json_object_setn_new_nocheck(list, key.p, key.len, texts = json_array());
+    sbuf_addf(&text, "invalid reference '%s: " STR_FMT "' (no such entry in '%s')",
+              ref->field->name, STR_ARG(ref->text), ref->field->reference);
     json_array_append_new(texts, json_string(text.p));
     item_path(r, it, &path);
     sbuf_addf(&path, ".%s", ref->field->name);
@@ -508,136 +620,194 @@ static void bad_ref(struct reader *r, const struct item *it, const struct ref *r
 }
 
 /* Any id will do for the checks of an entity whose document is refused anyhow. */
-#define SOME_ID "00000000-0000-4000-8000-000000000000"
+static const struct uuid some_id = {{[6] = 0x40, [8] = 0x80}};
 
-static void set_foreign(struct item *it, const struct field *f, const char *id)
+static void set_foreign(struct item *it, const struct field *f, const struct item *target)
 {
-    struct uuid u;
-    json_t *key;
+    char text[UUID_TEXT_LEN + 1];
+    json_t *key = json_object();
 
-    if (!id || !uuid_parse(str_of(id), &u))
-        id = SOME_ID;
-    key = json_object();
-    json_object_set_new_nocheck(key, "id", json_string_nocheck(id));
-    json_object_set_new_nocheck(it->doc, f->name, key);
+    uuid_format(target && target->has_id ? &target->id : &some_id, text);
+    json_object_set_new_nocheck(key, "id", json_string_nocheck(text));
+    json_object_set_new_nocheck(it->draft->doc, f->name, key);
 }
 
-/* The id of the entity that a reference means by its id or its name, or NULL. */
-static const char *find_target(const struct reader *r, const struct ref *ref)
+bool decl_find_target(const struct reader *r, const struct field *f, struct str text,
+                      const struct item **target_out)
 {
-    const struct entity *target = entity_by_name(str_of(ref->field->reference));
-    const struct field *name_field = target ? endpoint_field(target) : NULL;
-    char buf[UUID_TEXT_LEN + 1];
-    const struct decl_slot *slot =
-        decl_index_find(&r->index, target, str_of(id_text(ref->text, buf)));
+    const struct entity *target = entity_by_name(str_of(f->reference));
+    struct uuid id;
+    bool odd = false;
 
-    if (!slot && name_field)
-        slot = decl_index_find(&r->index, name_field, str_of(ref->text));
-    return slot ? slot->id : NULL;
+    *target_out = NULL;
+    if (!target)
+        return false;
+    if (uuid_parse(text, &id))
+        *target_out = find_item(r, BY_ID, target, str_n((const char *)id.b, sizeof(id.b)));
+    else
+        odd = decl_index_find(&r->index, target, text) != NULL;
+    if (!*target_out && !odd && target->endpoint_key)
+        *target_out = find_item(r, BY_NAME, target, text);
+    return *target_out || odd;
 }
 
 static void settle_refs(struct reader *r, struct item *it)
 {
-    if (it->parent_field)
-        set_foreign(it, it->parent_field, r->items[it->parent].id);
-    for (const struct ref *ref = it->refs; ref; ref = ref->next) {
-        const char *id;
+    if (it->in->parent_field)
+        set_foreign(it, it->in->parent_field, &r->items[it->in->parent]);
+    for (const struct ref *ref = it->draft->refs; ref; ref = ref->next) {
+        const struct item *target;
 
-        if (ref->field == it->parent_field)
+        if (ref->field == it->in->parent_field)
             continue; /* the entity around it counts; what is written shapes the id alone */
-        id = find_target(r, ref);
-        if (!id)
+        if (!decl_find_target(r, ref->field, ref->text, &target))
             bad_ref(r, it, ref);
-        set_foreign(it, ref->field, id);
+        set_foreign(it, ref->field, target);
     }
     /* A reference that could not be read has its error already; "required" must not follow. */
-    for (const struct field *f = it->ent->fields; it->errors && f->name; f++)
-        if (f->type == FT_FOREIGN && json_object_get(it->errors, f->name))
-            set_foreign(it, f, SOME_ID);
+    for (const struct field *f = it->in->ent->fields; it->draft->errors && f->name; f++)
+        if (f->type == FT_FOREIGN && json_object_get(it->draft->errors, f->name))
+            set_foreign(it, f, NULL);
 }
 
-static void already_declared(struct item *it, const char *what, const char *value)
+static void already_declared(struct item *it, const char *what, struct str value)
 {
     struct sbuf b = {0};
 
-    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '%s' already declared",
-              it->ent->name, what, value);
-    it->refusal = sbuf_take(&b);
+    sbuf_addf(&b, "uniqueness violation: '%s' entity with %s set to '" STR_FMT "' already declared",
+              it->in->ent->name, what, STR_ARG(value));
+    draft_of(it)->refusal = sbuf_take(&b);
 }
 
 /* True the first time that an entity which is right in itself has this text. */
-static bool first_time(struct reader *r, const void *space, const char *text)
+static bool first_time(struct reader *r, const void *space, struct str text)
 {
-    struct decl_slot *slot = decl_index_find(&r->index, space, str_of(text));
+    struct decl_slot *slot = decl_index_find(&r->index, space, text);
 
     if (!slot) /* text is the document's, which goes before the index does */
-        slot = decl_index_add(&r->index, space,
-                              str_of(arena_strdup(r->arena, str_of(text))));
+        slot = decl_index_add(&r->index, space, str_n(arena_strdup(r->arena, text), text.len));
     if (slot->taken)
         return false;
     slot->taken = true;
     return true;
 }
 
-static void check_unique(struct reader *r, struct item *it)
+static bool is_unique(struct reader *r, struct item *it, const struct field *f, struct str value)
 {
-    for (const struct field *f = it->ent->fields; f->name && !it->refusal; f++) {
-        const char *value = (f->flags & FF_UNIQUE) ? doc_text(it->doc, f->name) : NULL;
-        if (value && !first_time(r, f, value))
+    if (f == endpoint_field(it->in->ent) && it->name.p)
+        return takes_key(r, it, BY_NAME);
+    return first_time(r, f, value);
+}
+
+/* values: the item's; the entity's own fields are the first ones in every table of it. */
+static bool check_unique(struct reader *r, struct item *it, const struct frame *values)
+{
+    const struct shape own = shape_of_fields(it->in->ent->fields, NULL);
+    const struct field *f;
+    char buf[UUID_TEXT_LEN + 1];
+
+    for (size_t i = 0; (f = shape_next(&own, &i));) {
+        struct str value = (f->flags & FF_UNIQUE) ? val_text(&values->v[i - 1]) : STR_NONE;
+
+        if (value.p && !is_unique(r, it, f, value)) {
             already_declared(it, f->name, value);
+            return false;
+        }
     }
-    if (!it->refusal && !first_time(r, it->ent, it->id))
-        already_declared(it, "primary key", it->id);
+    if (takes_key(r, it, BY_ID))
+        return true;
+    already_declared(it, "primary key", id_str(it, buf));
+    return false;
 }
 
 static void make_document(struct reader *r, struct item *it)
 {
     const json_t *defaults = defaults_of(r, it);
+    struct draft *d = draft_of(it);
+    char buf[UUID_TEXT_LEN + 1];
+    struct str id;
 
-    it->doc = json_object();
+    d->doc = json_object();
     take_members(r, it);
     if (json_is_object(defaults))
-        json_object_update_missing(it->doc, json_unconst(defaults));
-    if (r->old_paths && it->ent == &entity_routes)
-        decl_migrate_paths(it->doc);
-    if (it->id)
-        json_object_set_new_nocheck(it->doc, "id", json_string_nocheck(it->id));
+        json_object_update_missing(d->doc, json_unconst(defaults));
+    if (r->old_paths && it->in->ent == &entity_routes)
+        decl_migrate_paths(d->doc);
+    id = id_str(it, buf);
+    if (id.p)
+        json_object_set_new_nocheck(d->doc, "id", json_stringn_nocheck(id.p, id.len));
     settle_refs(r, it);
 }
 
-/* The document to the sink, when nothing is wrong with it. */
-static void hand_on(struct reader *r, struct item *it)
+/* The packed entity to the sink. */
+static void pass_on(struct reader *r, struct item *it)
 {
     struct err e;
 
-    check_unique(r, it);
-    if (it->refusal)
-        return;
     err_clear(&e);
-    if (r->sink(r->sink_arg, it->ent, it->id, it->doc, &e) != 0)
-        it->refusal = xstrdup(e.message);
+    if (r->sink(r->sink_arg, it->in->ent, &it->id, sbuf_str(&r->body), &e) != 0)
+        draft_of(it)->refusal = xstrdup(e.message);
+}
+
+/* The document to where it is kept or packed, when nothing is wrong with it. */
+static void hand_on(struct reader *r, struct item *it)
+{
+    const struct entity *ent = it->in->ent;
+    char id[UUID_TEXT_LEN + 1];
+    struct frame values;
+    struct err e;
+
+    values.t = shape_of_fields(ent->fields, NULL);
+    frame_of_json(it->draft->doc, &values);
+    if (!check_unique(r, it, &values))
+        return;
+    if (r->documents) {
+        uuid_format(&it->id, id);
+        json_object_set(object_in(r->documents, ent->name), id, it->draft->doc);
+        return;
+    }
+    err_clear(&e);
+    sbuf_clear(&r->body);
+    if (record_encode(ent, it->draft->doc, &r->body, &e) != 0)
+        it->draft->refusal = xstrdup(e.message);
+    else
+        pass_on(r, it);
+}
+
+static void settle_document(struct reader *r, struct item *it)
+{
+    struct draft *d = draft_of(it);
+    struct violations v = {0};
+    json_t *entity = NULL, *doc;
+
+    make_document(r, it);
+    doc = d->doc;
+    if (schema_insert_taken(it->in->ent, doc, &entity, &v) != 0) {
+        if (d->errors)
+            json_object_update_missing(d->errors, v.fields);
+        else
+            d->errors = json_incref(v.fields);
+    }
+    d->doc = entity;
+    if (!d->errors)
+        hand_on(r, it);
+    json_decref(d->doc);
+    d->doc = NULL;
+    violations_free(&v);
+    if (!d->errors && !d->refusal)
+        draft_free(it);
 }
 
 static void settle(struct reader *r, struct item *it)
 {
-    struct violations v = {0};
-    json_t *entity = NULL;
+    struct frame values;
 
-    if (it->refusal)
+    if (it->draft && it->draft->refusal)
         return;
-    make_document(r, it);
-    if (schema_insert_taken(it->ent, it->doc, &entity, &v) != 0) {
-        if (it->errors)
-            json_object_update_missing(it->errors, v.fields);
-        else
-            it->errors = json_incref(v.fields);
-    }
-    it->doc = entity;
-    if (!it->errors)
-        hand_on(r, it);
-    json_decref(it->doc);
-    it->doc = NULL;
-    violations_free(&v);
+    if (!r->sink || !decl_pack(r, it, &values, &r->body))
+        settle_document(r, it);
+    else if (check_unique(r, it, &values))
+        pass_on(r, it);
 }
 
 /* ---- the errors of all items ---- */
@@ -645,7 +815,7 @@ static void settle(struct reader *r, struct item *it)
 /* Where the item stands in the error object: the slot of its list, made on the way. */
 static json_t *item_list(const struct reader *r, const struct item *it, json_t *root)
 {
-    const struct item *up = it->parent == NO_PARENT ? NULL : &r->items[it->parent];
+    const struct item *up = it->in->parent == NO_PARENT ? NULL : &r->items[it->in->parent];
     json_t *holder = root, *above, *list;
 
     if (up) {
@@ -658,9 +828,9 @@ static json_t *item_list(const struct reader *r, const struct item *it, json_t *
     }
     if (!json_is_object(holder))
         return NULL; /* something else is wrong up there */
-    list = json_object_get(holder, it->ent->name);
+    list = json_object_get(holder, it->in->ent->name);
     if (!list)
-        json_object_set_new(holder, it->ent->name, list = json_array());
+        json_object_set_new(holder, it->in->ent->name, list = json_array());
     while (json_is_array(list) && json_array_size(list) < it->position)
         json_array_append_new(list, json_null());
     return json_is_array(list) ? list : NULL;
@@ -699,18 +869,20 @@ static void report(struct reader *r)
     decl_errors_add_fields(r->errs, r->root, 0, "", r->top);
     for (size_t i = 0; i < r->n_items; i++) {
         const struct item *it = &r->items[i];
-        json_t *text = it->refusal ? json_string(it->refusal) : NULL;
+        const struct draft *d = it->draft;
         struct sbuf path = {0};
+        json_t *text;
 
-        if (!it->errors && !text)
+        if (!d || (!d->errors && !d->refusal))
             continue;
+        text = d->refusal ? json_string(d->refusal) : NULL;
         item_path(r, it, &path);
-        if (it->errors) {
-            decl_errors_add_fields(r->errs, it->node, it->node->line, path.p, it->errors);
-            place_error(r, it, fields, it->errors);
+        if (d->errors) {
+            decl_errors_add_fields(r->errs, it->node, it->node->line, path.p, d->errors);
+            place_error(r, it, fields, d->errors);
         }
         if (text) {
-            decl_errors_add(r->errs, it->node->line, path.p, it->refusal);
+            decl_errors_add(r->errs, it->node->line, path.p, d->refusal);
             place_error(r, it, it->node->kind == NODE_MAP ? unique : fields, text);
         }
         json_decref(text);
@@ -728,38 +900,41 @@ static void report(struct reader *r)
 
 static void reader_fini(struct reader *r)
 {
-    for (size_t i = 0; i < r->n_items; i++) {
-        json_decref(r->items[i].errors);
-        free(r->items[i].refusal);
-    }
+    for (size_t i = 0; i < r->n_items; i++)
+        draft_free(&r->items[i]);
     free(r->items);
+    free(r->by[BY_ID].v);
+    free(r->by[BY_NAME].v);
+    sbuf_free(&r->body);
     decl_index_free(&r->index);
     json_decref(r->top);
     json_decref(r->bad_refs);
+    json_decref(r->wrong);
 }
 
-static int read_tree(struct tree *tree, enum decl_typing typing, decl_sink *sink, void *arg,
-                     json_t **info_out, struct decl_errors *errs)
+/* r says how to read and where entities go. */
+static int read_tree(struct reader *r, struct tree *tree, json_t **info_out,
+                     struct decl_errors *errs)
 {
-    struct reader r = {.typing = typing,
-                       .root = tree->root,
-                       .arena = &tree->arena,
-                       .errs = errs,
-                       .sink = sink,
-                       .sink_arg = arg,
-                       .top = json_object(),
-                       .bad_refs = json_object()};
-    const struct node *info = node_get(tree->root, STR("_info"));
+    const struct node *info = node_get(&tree->root, STR("_info"));
 
-    if (deck(&r) && info) {
-        *info_out = node_json(info, NULL, typing);
-        r.defaults = json_object_get(*info_out, "defaults");
+    r->root = &tree->root;
+    r->arena = &tree->arena;
+    r->errs = errs;
+    r->top = json_object();
+    r->bad_refs = json_object();
+    r->wrong = json_object();
+    r->now_s = (int64_t)(clock_wall_us() / 1000000);
+    rand_bytes(&r->seed, sizeof(r->seed)); /* a file must not choose its collisions */
+    if (deck(r) && info) {
+        *info_out = node_json(info, NULL, r->typing);
+        r->defaults = json_object_get(*info_out, "defaults");
     }
-    walk_document(&r);
-    for (size_t i = 0; i < r.n_items; i++)
-        settle(&r, &r.items[i]);
-    report(&r);
-    reader_fini(&r);
+    walk_document(r);
+    for (size_t i = 0; i < r->n_items; i++)
+        settle(r, &r->items[i]);
+    report(r);
+    reader_fini(r);
     return errs->n == 0 ? 0 : -1;
 }
 
@@ -786,30 +961,24 @@ static int parse(struct str text, struct tree *tree, struct decl_errors *errs)
     if (tree_parse(text, tree, &e) != 0)
         return refuse_document(errs, tree->error_line, e.message,
                                tree->reference_error[0] ? tree->reference_error : e.message);
-    if (tree->root->kind != NODE_MAP)
-        return refuse_document(errs, tree->root->line,
+    if (tree->root.kind != NODE_MAP)
+        return refuse_document(errs, tree->root.line,
                                "expected a mapping of entity names to lists", "");
-    return 0;
-}
-
-/* A sink: into an object as that of struct decl. */
-static int keep(void *arg, const struct entity *ent, const char *id, json_t *doc, struct err *e)
-{
-    (void)e;
-    json_object_set(object_in(arg, ent->name), id, doc);
     return 0;
 }
 
 int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs)
 {
+    struct reader r = {.typing = typing};
     struct tree tree;
     int rc;
 
     *out = (struct decl){.entities = json_object()};
     *errs = (struct decl_errors){0};
+    r.documents = out->entities;
     rc = parse(text, &tree, errs);
     if (rc == 0)
-        rc = read_tree(&tree, typing, keep, out->entities, &out->info, errs);
+        rc = read_tree(&r, &tree, &out->info, errs);
     tree_free(&tree);
     if (rc != 0)
         decl_free(out);
@@ -825,12 +994,25 @@ void decl_free(struct decl *d)
 
 /* ---- files ---- */
 
-int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
+/* Not for decK's files: _info has no place to go. */
+static int read_text(struct reader *r, struct str text, struct decl_errors *errs)
+{
+    json_t *info = NULL;
+    struct tree tree;
+    int rc;
+
+    *errs = (struct decl_errors){0};
+    rc = parse(text, &tree, errs);
+    if (rc == 0)
+        rc = read_tree(r, &tree, &info, errs);
+    tree_free(&tree);
+    return rc;
+}
+
+static int read_file(struct reader *r, const char *path, struct decl_errors *errs)
 {
     struct sbuf text = {0};
     struct err e = {0};
-    json_t *info = NULL;
-    struct tree tree;
     int rc;
 
     *errs = (struct decl_errors){0};
@@ -838,21 +1020,34 @@ int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_
         sbuf_free(&text);
         return refuse_document(errs, 0, e.message, "");
     }
-    rc = parse(sbuf_str(&text), &tree, errs);
-    sbuf_free(&text); /* the tree has copies of what it needs */
-    if (rc == 0)
-        rc = read_tree(&tree, DECL_BY_FIELD, sink, arg, &info, errs);
-    tree_free(&tree);
+    rc = read_text(r, sbuf_str(&text), errs);
+    sbuf_free(&text);
     decl_errors_name_file(errs, path);
     return rc;
 }
 
+int decl_read_to(struct str text, decl_sink *sink, void *arg, struct decl_errors *errs)
+{
+    struct reader r = {.typing = DECL_BY_FIELD, .sink = sink, .sink_arg = arg};
+
+    return read_text(&r, text, errs);
+}
+
+int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
+{
+    struct reader r = {.typing = DECL_BY_FIELD, .sink = sink, .sink_arg = arg};
+
+    return read_file(&r, path, errs);
+}
+
 int decl_read_file(const char *path, struct decl *out, struct decl_errors *errs)
 {
+    struct reader r = {.typing = DECL_BY_FIELD};
     int rc;
 
     *out = (struct decl){.entities = json_object()};
-    rc = decl_read_file_to(path, keep, out->entities, errs);
+    r.documents = out->entities;
+    rc = read_file(&r, path, errs);
     if (rc != 0)
         decl_free(out);
     return rc;

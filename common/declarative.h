@@ -48,16 +48,21 @@ json_t *decl_parse(struct str text, enum decl_typing typing, struct err *e);
 int decl_read(struct str text, enum decl_typing typing, struct decl *out, struct decl_errors *errs) WEIR_MUSTCHECK;
 
 /*
- * What takes the entities of a document, each after the one around it; doc is borrowed (incref
- * it to keep it). Returns 0, or -1 with e: the entity is refused with e's message.
+ * What takes the entities of a document, each after the one around it: packed as by
+ * record_encode, body is borrowed. Returns 0, or -1 with e: the entity is refused with e's
+ * message.
  */
-typedef int decl_sink(void *arg, const struct entity *ent, const char *id, json_t *doc,
+typedef int decl_sink(void *arg, const struct entity *ent, const struct uuid *id, struct str body,
                       struct err *e);
 
 /*
- * As decl_read_file, entity by entity: never are all of their documents in memory. When it
- * returns -1, what the sink has been given is part of a document that is wrong.
+ * As decl_read (typing DECL_BY_FIELD), entity by entity, each packed as soon as it is read: no
+ * documents are made of what is right and usual. When it returns -1, what the sink has been
+ * given is part of a document that is wrong.
  */
+int decl_read_to(struct str text, decl_sink *sink, void *arg, struct decl_errors *errs) WEIR_MUSTCHECK;
+
+/* As decl_read_to for a file; errors carry its name. */
 int decl_read_file_to(const char *path, decl_sink *sink, void *arg, struct decl_errors *errs)
     WEIR_MUSTCHECK;
 

@@ -48,51 +48,66 @@ static void put_double(struct sbuf *out, double d)
     sbuf_add(out, buf, sizeof(buf));
 }
 
-static int put_shape(struct sbuf *out, const struct shape *t, const json_t *doc, struct err *e);
-
 /* A message of its own: its length is known when it is done, so it is built beside. */
-static int put_message(struct sbuf *out, unsigned num, const struct shape *t, const json_t *doc,
-                       struct err *e)
+static int put_message(struct sbuf *out, const struct field *f, unsigned num,
+                       const struct val *value, struct err *e)
 {
     struct sbuf body = {0};
-    int rc = put_shape(&body, t, doc, e);
+    struct frame inner;
+    int rc;
 
+    inner.t = shape_of_record(f);
+    if (value->kind != VAL_MAP || !value->source->frame(value, &inner))
+        return err_set(e, ERR_INTERNAL, "%s: expected a record", f->name ? f->name : "element");
+    rc = pack_frame(&inner, &body, e);
     if (rc == 0)
         put_bytes(out, num, sbuf_str(&body));
     sbuf_free(&body);
     return rc;
 }
 
-static int put_foreign(struct sbuf *out, const struct field *f, const json_t *value, struct err *e)
+static int put_foreign(struct sbuf *out, const struct field *f, const struct val *value,
+                       struct err *e)
 {
-    const json_t *text = json_object_get(value, "id");
     struct uuid id;
 
-    if (!uuid_parse(json_str(text), &id))
+    if (value->kind == VAL_ID)
+        id = *(const struct uuid *)value->from;
+    else if (!uuid_parse(json_str(json_object_get(val_json(value), "id")), &id))
         return err_set(e, ERR_INTERNAL, "%s: expected a resolved id", f->name);
     put_bytes(out, f->num, str_n((const char *)id.b, sizeof(id.b)));
     return 0;
 }
 
-static int put_value(struct sbuf *out, const struct field *f, unsigned num, const json_t *value,
-                     struct err *e);
+static int put_value(struct sbuf *out, const struct field *f, unsigned num,
+                     const struct val *value, struct err *e);
+
+static int64_t integer_of(const struct val *value)
+{
+    return value->kind == VAL_INTEGER ? value->integer : 0;
+}
+
+static bool is_true(const struct val *value)
+{
+    return value->kind == VAL_BOOLEAN && value->yes;
+}
 
 /* Numbers of a list share one field (packed), all else repeats the tag. */
-static int put_list(struct sbuf *out, const struct field *f, unsigned num, const json_t *list,
+static int put_list(struct sbuf *out, const struct field *f, unsigned num, const struct val *list,
                     struct err *e)
 {
+    struct val_walk it = val_walk(list, f->elem);
     struct sbuf packed = {0};
-    json_t *item;
-    size_t i;
+    struct str none;
+    struct val item;
 
-    json_array_foreach(list, i, item)
-    {
+    while (val_next(&it, &none, &item)) {
         switch (f->elem->type) {
-        case FT_INTEGER: sbuf_add_varint(&packed, zigzag(json_integer_value(item))); break;
-        case FT_NUMBER: put_double(&packed, json_number_value(item)); break;
-        case FT_BOOLEAN: sbuf_add_varint(&packed, json_is_true(item)); break;
+        case FT_INTEGER: sbuf_add_varint(&packed, zigzag(integer_of(&item))); break;
+        case FT_NUMBER: put_double(&packed, val_number(&item)); break;
+        case FT_BOOLEAN: sbuf_add_varint(&packed, is_true(&item)); break;
         default:
-            if (put_value(out, f->elem, num, item, e) != 0)
+            if (put_value(out, f->elem, num, &item, e) != 0)
                 return -1;
         }
     }
@@ -102,73 +117,69 @@ static int put_list(struct sbuf *out, const struct field *f, unsigned num, const
     return 0;
 }
 
-static int put_map(struct sbuf *out, const struct field *f, const json_t *map, struct err *e)
+static int put_map(struct sbuf *out, const struct field *f, const struct val *map, struct err *e)
 {
+    struct val_walk it = val_walk(map, f->elem);
     struct sbuf entry = {0};
-    const char *key;
-    json_t *value;
+    struct val value;
+    struct str key;
     int rc = 0;
 
-    json_object_foreach(json_unconst(map), key, value)
-    {
+    while (rc == 0 && val_next(&it, &key, &value)) {
         sbuf_clear(&entry);
-        put_bytes(&entry, 1, str_of(key));
-        rc = put_value(&entry, f->elem, 2, value, e);
-        if (rc != 0)
-            break;
-        put_bytes(out, f->num, sbuf_str(&entry));
+        put_bytes(&entry, 1, key);
+        rc = put_value(&entry, f->elem, 2, &value, e);
+        if (rc == 0)
+            put_bytes(out, f->num, sbuf_str(&entry));
     }
     sbuf_free(&entry);
     return rc;
 }
 
-static int put_value(struct sbuf *out, const struct field *f, unsigned num, const json_t *value,
-                     struct err *e)
+static int put_value(struct sbuf *out, const struct field *f, unsigned num,
+                     const struct val *value, struct err *e)
 {
-    struct shape inner;
-
     switch (f->type) {
-    case FT_STRING:
-        put_bytes(out, num, json_str(value));
-        return 0;
+    case FT_STRING: put_bytes(out, num, val_text(value)); return 0;
     case FT_INTEGER:
         put_tag(out, num, WIRE_VARINT);
-        sbuf_add_varint(out, zigzag(json_integer_value(value)));
+        sbuf_add_varint(out, zigzag(integer_of(value)));
         return 0;
     case FT_NUMBER:
         put_tag(out, num, WIRE_FIXED64);
-        put_double(out, json_number_value(value));
+        put_double(out, val_number(value));
         return 0;
     case FT_BOOLEAN:
         put_tag(out, num, WIRE_VARINT);
-        sbuf_add_varint(out, json_is_true(value));
+        sbuf_add_varint(out, is_true(value));
         return 0;
     case FT_ARRAY:
     case FT_SET: return put_list(out, f, num, value, e);
     case FT_MAP: return put_map(out, f, value, e);
     case FT_RECORD:
-    case FT_SUBRECORD:
-        inner = shape_of_record(f);
-        return put_message(out, num, &inner, value, e);
+    case FT_SUBRECORD: return put_message(out, f, num, value, e);
     case FT_FOREIGN: return put_foreign(out, f, value, e);
     }
     WEIR_UNREACHABLE("field type");
 }
 
-static int put_shape(struct sbuf *out, const struct shape *t, const json_t *doc, struct err *e)
+int pack_value(const struct field *f, const struct val *value, struct sbuf *out, struct err *e)
 {
-    json_t *values[SHAPE_FIELDS_MAX];
-    const struct field *f;
+    if (val_is_null(value) || !on_wire(f))
+        return 0;
+    if (f->type == FT_SUBRECORD && !f->fields)
+        return err_set(e, ERR_INTERNAL, "%s: expected a known table", f->name);
+    return put_value(out, f, f->num, value, e);
+}
 
-    shape_values(t, doc, values);
-    for (size_t i = 0; (f = shape_next(t, &i));) {
-        const json_t *value = values[i - 1];
+int pack_frame(const struct frame *r, struct sbuf *out, struct err *e)
+{
+    const struct table *t = r->t.table;
 
-        if (!value || json_is_null(value) || !on_wire(f))
-            continue;
-        if (f->type == FT_SUBRECORD && !f->fields)
-            return err_set(e, ERR_INTERNAL, "%s: expected a known table", f->name);
-        if (put_value(out, f, f->num, value, e) != 0)
+    for (size_t i = 0; i < t->n; i++) {
+        if (r->v[i].is_default)
+            sbuf_addstr(out, t->packed[i]);
+        else if (pack_value(t->fields[i], &r->v[i], out, e) != 0)
             return -1;
     }
     return 0;
@@ -176,11 +187,12 @@ static int put_shape(struct sbuf *out, const struct shape *t, const json_t *doc,
 
 int record_encode(const struct entity *ent, const json_t *doc, struct sbuf *out, struct err *e)
 {
-    struct shape t;
+    struct frame r;
 
-    if (!shape_of(ent, doc, &t, e))
+    if (!shape_of(ent, doc, &r.t, e))
         return -1;
-    return put_shape(out, &t, doc, e);
+    frame_of_json(doc, &r);
+    return pack_frame(&r, out, e);
 }
 
 /* ---- reading the wire ---- */

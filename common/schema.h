@@ -30,6 +30,7 @@
 #include "common/err.h"
 #include "common/json.h"
 #include "common/uuid.h"
+#include "common/val.h"
 
 /* ---- what a decoded struct is made of ---- */
 
@@ -122,10 +123,10 @@ struct field;
 struct entity;
 
 /*
- * A check of one value beyond what the table's attributes can say. The value has the
- * field's type. Returns 0, or -1 with e->message, e->path relative to the value.
+ * A check of one text beyond what the table's attributes can say; fields that have one are
+ * strings. Returns 0, or -1 with e->message.
  */
-typedef int field_check(const struct field *f, const json_t *value, struct err *e);
+typedef int field_check(const struct field *f, struct str text, struct err *e);
 
 struct pattern {
     const char *regex; /* PCRE */
@@ -258,8 +259,11 @@ struct entity {
     const struct field *fields;
     const struct record_checks *checks;
     size_t struct_size;          /* of the decoded C struct */
-    /* another table joins in, chosen by the document: plugins by name, routes by protocol */
-    const struct subschema *(*subschema)(const json_t *doc, struct err *e);
+    /*
+     * Another table joins in, chosen by the value of the field subschema_key: plugins by name,
+     * routes by protocol. NULL with e when it chooses none.
+     */
+    const struct subschema *(*subschema)(const struct val *key, struct err *e);
     const char *plugin;          /* plugin that brings the entity, or NULL */
     bool has_ttl;                /* write-only "ttl" in seconds; expired rows vanish */
     bool hidden_collection;      /* only reachable under its parent (targets) */
@@ -281,6 +285,9 @@ struct subschema {
  * Every entity, in dependency order (parents first); NULL-terminated. common/entities/
  */
 extern const struct entity *const entities[];
+
+/* The subschema that a document chooses, or NULL (with e, which may be NULL): none, or the entity has none. */
+const struct subschema *entity_subschema(const struct entity *ent, const json_t *doc, struct err *e);
 
 const struct entity *entity_by_name(struct str name);
 const struct entity *entity_by_type(unsigned type);

@@ -3,23 +3,30 @@
 
 #include "common/schema_priv.h"
 
-static bool is_nonempty(const json_t *value)
+static bool is_nonempty(const struct val *value)
 {
-    if (!value || json_is_null(value))
-        return false;
-    if (json_is_string(value))
-        return json_string_length(value) > 0;
-    if (json_is_array(value))
-        return json_array_size(value) > 0;
-    return !json_is_object(value) || json_object_size(value) > 0;
+    switch (value->kind) {
+    case VAL_NONE:
+    case VAL_NULL: return false;
+    case VAL_TEXT:
+    case VAL_LIST:
+    case VAL_MAP: return val_length(value) > 0;
+    case VAL_BOOLEAN:
+    case VAL_INTEGER:
+    case VAL_REAL:
+    case VAL_ID: return true;
+    }
+    WEIR_UNREACHABLE("kind of value");
 }
 
-static size_t count_nonempty(const json_t *doc, const char *const *fields, size_t *n_out)
+static size_t count_nonempty(const struct frame *r, const char *const *fields, size_t *n_out)
 {
     size_t found = 0, n = 0;
 
-    for (; fields[n]; n++)
-        found += is_nonempty(json_at_path(doc, fields[n]));
+    for (; fields[n]; n++) {
+        struct val value = frame_at_path(r, fields[n]);
+        found += is_nonempty(&value);
+    }
     *n_out = n;
     return found;
 }
@@ -49,9 +56,9 @@ static void fields_error(json_t *errors, const char *text, const char *const *fi
     sbuf_free(&out);
 }
 
-static void check_counted(const struct check *c, const json_t *doc, bool updating, json_t *errors)
+static void check_counted(const struct check *c, const struct frame *r, bool updating, json_t *errors)
 {
-    size_t n, found = count_nonempty(doc, c->fields, &n);
+    size_t n, found = count_nonempty(r, c->fields, &n);
 
     switch (c->kind) {
     case CK_AT_LEAST_ONE_OF:
@@ -81,13 +88,15 @@ static void check_counted(const struct check *c, const json_t *doc, bool updatin
     }
 }
 
-static void check_distinct(const struct check *c, const json_t *doc, json_t *errors)
+static void check_distinct(const struct check *c, const struct frame *r, json_t *errors)
 {
     for (size_t i = 0; c->fields[i]; i++) {
-        json_t *a = json_at_path(doc, c->fields[i]);
+        struct val a = frame_at_path(r, c->fields[i]);
 
         for (size_t k = 0; k < i; k++) {
-            if (is_nonempty(a) && json_equal(a, json_at_path(doc, c->fields[k]))) {
+            struct val b = frame_at_path(r, c->fields[k]);
+
+            if (is_nonempty(&a) && val_equal(&a, &b)) {
                 fields_error(errors, "values of these fields must be distinct: ", c->fields);
                 return;
             }
@@ -123,14 +132,14 @@ static struct field overlay(const struct field *base, const struct field *match)
     return f;
 }
 
-static bool passes(const struct shape *t, const json_t *doc, const char *path,
-                   const struct field *match)
+static bool value_passes(const struct frame *r, const char *path, const struct val *value,
+                         const struct field *match)
 {
-    const struct field *base = shape_find_path(t, path);
-    json_t *value = json_at_path(doc, path), *error;
+    const struct field *base = shape_find_path(&r->t, path);
+    json_t *error;
     struct field f;
 
-    if (!base || !value || json_is_null(value))
+    if (!base)
         return false;
     f = overlay(base, match);
     error = validate_value(&f, value, false);
@@ -138,38 +147,60 @@ static bool passes(const struct shape *t, const json_t *doc, const char *path,
     return !error;
 }
 
-/* What then_match says about the value, NULL when it passes. */
-static json_t *then_error(const struct shape *t, const struct check *c, const json_t *doc)
+/*
+ * Whether the value at the path is there and passes match, a condition of c. Of a default that
+ * is always the same: what was found out once stands in the table, as the address of c with the
+ * answer in its low bits.
+ */
+static bool passes(const struct frame *r, const struct check *c, const struct field *match)
 {
-    const struct field *base = shape_find_path(t, c->then_field);
-    json_t *value = json_at_path(doc, c->then_field);
-    json_t *null = json_null();
+    enum { PASSES = 1, IS_ELSE = 2 };
+    uintptr_t key = (uintptr_t)c | (match == c->else_match ? IS_ELSE : 0), known;
+    struct val value = frame_at_path(r, c->if_field);
+    _Atomic(uintptr_t) *memo = &r->t.table->memo[(key / sizeof(*c) + key) % MEMOS];
+    bool answer;
+
+    if (val_is_null(&value))
+        return false;
+    if (!value.is_default)
+        return value_passes(r, c->if_field, &value, match);
+    known = atomic_load_explicit(memo, memory_order_relaxed);
+    if ((known & ~(uintptr_t)PASSES) == key)
+        return known & PASSES;
+    answer = value_passes(r, c->if_field, &value, match);
+    atomic_store_explicit(memo, key | (answer ? PASSES : 0), memory_order_relaxed);
+    return answer;
+}
+
+/* What then_match says about the value, NULL when it passes. */
+static json_t *then_error(const struct frame *r, const struct check *c)
+{
+    const struct field *base = shape_find_path(&r->t, c->then_field);
+    struct val value = frame_at_path(r, c->then_field);
     struct field f;
 
     WEIR_ASSERT(base); /* a name of ours */
     f = overlay(base, c->then_match);
-    return validate_value(&f, value ? value : null, false);
+    return validate_value(&f, &value, false);
 }
 
 /* Whether the value is null and may be: then the condition does not matter. */
-static bool accepts_null(const struct shape *t, const struct check *c, const json_t *doc)
+static bool accepts_null(const struct frame *r, const struct check *c)
 {
-    const struct field *base = shape_find_path(t, c->then_field);
-    const json_t *value = json_at_path(doc, c->then_field);
+    const struct field *base = shape_find_path(&r->t, c->then_field);
+    struct val value = frame_at_path(r, c->then_field);
 
-    return (!value || json_is_null(value)) && base &&
-           !((base->flags | c->then_match->flags) & FF_REQUIRED);
+    return val_is_null(&value) && base && !((base->flags | c->then_match->flags) & FF_REQUIRED);
 }
 
-static void check_conditional(const struct shape *t, const struct check *c, const json_t *doc,
-                              json_t *errors)
+static void check_conditional(const struct frame *r, const struct check *c, json_t *errors)
 {
     json_t *error;
     char text[256];
 
-    if (accepts_null(t, c, doc) || !passes(t, doc, c->if_field, c->if_match))
+    if (accepts_null(r, c) || !passes(r, c, c->if_match))
         return;
-    error = then_error(t, c, doc);
+    error = then_error(r, c);
     if (!error)
         return;
     if (json_is_string(error))
@@ -182,60 +213,56 @@ static void check_conditional(const struct shape *t, const struct check *c, cons
     errors_add_entity(errors, c->then_err ? c->then_err : text);
 }
 
-static void check_conditional_one_of(const struct shape *t, const struct check *c,
-                                     const json_t *doc, json_t *errors)
+static void check_conditional_one_of(const struct frame *r, const struct check *c, json_t *errors)
 {
     const char *const *fields = NULL;
     const char *text = NULL;
     size_t n;
 
-    if (passes(t, doc, c->if_field, c->if_match)) {
+    if (passes(r, c, c->if_match)) {
         fields = c->fields;
         text = c->then_err;
-    } else if (c->else_match && passes(t, doc, c->if_field, c->else_match)) {
+    } else if (c->else_match && passes(r, c, c->else_match)) {
         fields = c->else_fields;
         text = c->else_err;
     }
-    if (fields && count_nonempty(doc, fields, &n) == 0)
+    if (fields && count_nonempty(r, fields, &n) == 0)
         fields_error(errors, text, fields);
 }
 
 /* Code of ours sees only values that passed, and only when there is one. */
-static void check_custom(const struct check *c, const json_t *doc, json_t *errors)
+static void check_custom(const struct check *c, const struct frame *r, json_t *errors)
 {
     bool all_null = true;
     struct err e;
 
     for (size_t i = 0; c->fields[i]; i++) {
-        const json_t *value = json_at_path(doc, c->fields[i]);
+        struct val value = frame_at_path(r, c->fields[i]);
 
-        all_null = all_null && (!value || json_is_null(value));
+        all_null = all_null && val_is_null(&value);
     }
     if (all_null && !c->run_with_missing_fields)
         return;
     err_clear(&e);
-    if (c->fn(doc, &e) != 0)
+    if (c->fn(r->doc, &e) != 0)
         errors_add_entity(errors, e.message);
 }
 
 /* Whether the rule's fields are those of a record that an update has emptied: that says enough. */
-static bool is_within_null(const struct check *c, const json_t *doc)
+static bool is_within_null(const struct check *c, const struct frame *r)
 {
     struct str path = str_of(c->fields[0]), top;
-    char name[64];
 
-    if (!str_next(&path, '.', &top) || !path.len || top.len >= sizeof(name))
+    if (!str_next(&path, '.', &top) || !path.len)
         return false;
-    memcpy(name, top.p, top.len);
-    name[top.len] = '\0';
-    return json_is_null(json_object_get(doc, name));
+    return frame_get(r, top).kind == VAL_NULL;
 }
 
 /* Whether the rule says nothing while one of its fields is wrong in itself. */
-static bool waits_for_fields(const struct check *c, const json_t *doc, bool updating,
+static bool waits_for_fields(const struct check *c, const struct frame *r, bool updating,
                              const json_t *errors)
 {
-    if (c->kind == CK_AT_LEAST_ONE_OF && updating && is_within_null(c, doc))
+    if (c->kind == CK_AT_LEAST_ONE_OF && updating && is_within_null(c, r))
         return true;
     if (c->kind == CK_AT_LEAST_ONE_OF || c->kind == CK_ONLY_ONE_OF || c->kind == CK_CONDITIONAL ||
         c->kind == CK_CONDITIONAL_ONE_OF)
@@ -247,29 +274,29 @@ static bool waits_for_fields(const struct check *c, const json_t *doc, bool upda
     return false;
 }
 
-static void run_list(const struct shape *t, const struct record_checks *checks, const json_t *doc,
-                     bool updating, json_t *errors)
+static void run_list(const struct frame *r, const struct record_checks *checks, bool updating,
+                     json_t *errors)
 {
     for (size_t i = 0; checks && i < checks->n_list; i++) {
         const struct check *c = &checks->list[i];
 
-        if (waits_for_fields(c, doc, updating, errors))
+        if (waits_for_fields(c, r, updating, errors))
             continue;
         switch (c->kind) {
         case CK_AT_LEAST_ONE_OF:
         case CK_ONLY_ONE_OF:
         case CK_MUTUALLY_REQUIRED:
-        case CK_MUTUALLY_EXCLUSIVE: check_counted(c, doc, updating, errors); break;
-        case CK_DISTINCT: check_distinct(c, doc, errors); break;
-        case CK_CONDITIONAL: check_conditional(t, c, doc, errors); break;
-        case CK_CONDITIONAL_ONE_OF: check_conditional_one_of(t, c, doc, errors); break;
-        case CK_CUSTOM: check_custom(c, doc, errors); break;
+        case CK_MUTUALLY_EXCLUSIVE: check_counted(c, r, updating, errors); break;
+        case CK_DISTINCT: check_distinct(c, r, errors); break;
+        case CK_CONDITIONAL: check_conditional(r, c, errors); break;
+        case CK_CONDITIONAL_ONE_OF: check_conditional_one_of(r, c, errors); break;
+        case CK_CUSTOM: check_custom(c, r, errors); break;
         }
     }
 }
 
-void run_checks(const struct shape *t, const json_t *doc, bool updating, json_t *errors)
+void run_checks(const struct frame *r, bool updating, json_t *errors)
 {
-    run_list(t, t->checks, doc, updating, errors);
-    run_list(t, t->over_checks, doc, updating, errors);
+    run_list(r, r->t.checks, updating, errors);
+    run_list(r, r->t.over_checks, updating, errors);
 }

@@ -213,12 +213,13 @@ static void expand_shorthand(const struct shape *t, const struct shorthand *s, j
                              json_t *errors)
 {
     json_t *alias = json_object_get(doc, s->field.name), *wrong;
+    struct val value = val_of_json(alias);
     struct err e;
 
     if (!alias)
         return;
     err_clear(&e);
-    wrong = validate_value(&s->field, alias, false);
+    wrong = validate_value(&s->field, &value, false);
     if (wrong) {
         json_object_set_new(errors, s->field.name, wrong);
         return;
@@ -268,6 +269,21 @@ static json_t *auto_value(const struct field *f)
     return json_string(text);
 }
 
+json_t *field_filling(const struct field *f)
+{
+    json_t *value = field_default(f), *errors;
+
+    if (!value && is_record(f) && !(f->flags & FF_OPTIONAL))
+        value = json_object();
+    if (!value || !(json_is_object(value) || json_is_array(value)))
+        return value;
+    errors = json_object();
+    fill_value(f, value, true, errors);
+    WEIR_ASSERT(json_object_size(errors) == 0); /* a default of ours */
+    json_decref(errors);
+    return value;
+}
+
 /* value: what doc has for the field, or NULL. */
 static void fill_field(const struct field *f, struct str name, json_t *doc, json_t *value,
                        bool insert, json_t *errors)
@@ -290,12 +306,8 @@ static void fill_field(const struct field *f, struct str name, json_t *doc, json
     }
     if (!insert)
         return;
-    value = field_default(f);
-    if (!value && is_record(f) && !(f->flags & FF_OPTIONAL))
-        value = json_object();
+    value = field_filling(f);
     json_object_setn_new_nocheck(doc, name.p, name.len, value ? value : json_null());
-    if (value)
-        fill_value(f, value, insert, errors);
 }
 
 void fill_shape(const struct shape *t, json_t *doc, bool insert, json_t *errors)

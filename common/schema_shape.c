@@ -82,6 +82,28 @@ static void add_field(struct table *t, const struct field *f)
     t->fields[t->n++] = f;
 }
 
+/* Defaults pass their checks, and null does where nothing is required: a unit test walks them. */
+static void find_defaults(struct table *t)
+{
+    struct sbuf packed = {0};
+
+    t->kept = xcalloc(t->n + 1, sizeof(json_t *));
+    t->defaults = xcalloc(t->n + 1, sizeof(*t->defaults));
+    t->packed = xcalloc(t->n + 1, sizeof(*t->packed));
+    t->memo = xcalloc(MEMOS, sizeof(*t->memo));
+    for (size_t i = 0; i < t->n; i++) {
+        const struct field *f = t->fields[i];
+
+        t->kept[i] = field_filling(f);
+        t->defaults[i] = val_of_json(t->kept[i]);
+        t->defaults[i].is_default = t->kept[i] || !(f->flags & FF_REQUIRED);
+        WEIR_ASSERT(pack_value(f, &t->defaults[i], &packed, NULL) == 0);
+        if (packed.len)
+            t->packed[i] = str_n(packed.p, packed.len);
+        packed = (struct sbuf){0}; /* the table's now */
+    }
+}
+
 static struct table *make_table(const struct field *base, const struct field *over)
 {
     size_t n = count_fields(base) + count_fields(over);
@@ -104,11 +126,22 @@ static struct table *make_table(const struct field *base, const struct field *ov
             add_field(t, f); /* else it came in the other's place */
     }
     index_names(t);
+    find_defaults(t);
     return t;
 }
 
 static void free_table(struct table *t)
 {
+    for (size_t i = 0; i < t->n; i++) {
+        struct sbuf packed = {.p = (char *)(uintptr_t)t->packed[i].p};
+
+        json_decref(t->kept[i]);
+        sbuf_free(&packed);
+    }
+    free(t->packed);
+    free(t->memo);
+    free(t->kept);
+    free(t->defaults);
     free(t->fields);
     free(t->names);
     free(t->slots);
@@ -159,10 +192,25 @@ struct shape shape_of_record(const struct field *f)
     return shape_of_fields(f->fields, f->checks);
 }
 
+const struct subschema *entity_subschema(const struct entity *ent, const json_t *doc, struct err *e)
+{
+    struct val key;
+
+    if (!ent->subschema)
+        return NULL;
+    key = val_of_json(json_object_get(doc, ent->subschema_key));
+    return ent->subschema(&key, e);
+}
+
 bool shape_of(const struct entity *ent, const json_t *doc, struct shape *out, struct err *e)
 {
-    const struct subschema *sub = ent->subschema ? ent->subschema(doc, e) : NULL;
+    const struct subschema *sub = entity_subschema(ent, doc, e);
 
+    return shape_chosen(ent, sub, out);
+}
+
+bool shape_chosen(const struct entity *ent, const struct subschema *sub, struct shape *out)
+{
     *out = (struct shape){.table = table_of(ent->fields, sub ? sub->fields : NULL),
                           .checks = ent->checks,
                           .over_checks = sub ? sub->checks : NULL};
@@ -195,6 +243,46 @@ const struct field *field_find(const struct field *fields, struct str name)
     size_t i = position_of(t, name);
 
     return i == NOWHERE ? NULL : t->fields[i];
+}
+
+void frame_of_json(const json_t *doc, struct frame *f)
+{
+    json_t *values[SHAPE_FIELDS_MAX];
+
+    shape_values(&f->t, doc, values);
+    for (size_t i = 0; i < f->t.table->n; i++)
+        f->v[i] = val_of_json(values[i]);
+    f->doc = doc;
+}
+
+struct val frame_get(const struct frame *f, struct str name)
+{
+    size_t i = position_of(f->t.table, name);
+
+    return i == NOWHERE ? (struct val){.kind = VAL_NONE} : f->v[i];
+}
+
+struct val frame_at_path(const struct frame *f, const char *path)
+{
+    struct str rest = str_of(path), step;
+    struct val none = {.kind = VAL_NONE}, at;
+    const struct field *field;
+    struct frame inner;
+
+    (void)str_next(&rest, '.', &step);
+    at = frame_get(f, step);
+    if (!rest.p)
+        return at;
+    field = shape_find(&f->t, step);
+    if (at.kind != VAL_MAP || !field || !is_record(field))
+        return none;
+    inner.t = shape_of_record(field);
+    return at.source->frame(&at, &inner) ? frame_at_path(&inner, rest.p) : none;
+}
+
+size_t table_position(const struct table *t, struct str name)
+{
+    return position_of(t, name);
 }
 
 void shape_values(const struct shape *t, const json_t *doc, json_t *values[SHAPE_FIELDS_MAX])

@@ -2,11 +2,20 @@
  * schema_validate.c - one value against one field. The order of the checks is the
  * reference's, and the first that fails is reported: clients compare these texts.
  */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "common/checks.h"
 #include "common/schema_priv.h"
+
+static bool validate_frame_of(const struct val *record, struct frame *r, json_t *errors)
+{
+    if (!record->source->frame(record, r))
+        return false;
+    validate_frame(r, errors);
+    return true;
+}
 
 static const char required_text[] = "required field missing";
 
@@ -25,41 +34,42 @@ static json_t *wrong(const char *fmt, ...)
 
 /* ---- types ---- */
 
-static const char *type_error(const struct field *f, const json_t *value)
+static const char *type_error(const struct field *f, const struct val *value)
 {
-    bool list = json_is_array(value), object = json_is_object(value);
+    bool list = value->kind == VAL_LIST, map = value->kind == VAL_MAP;
 
     switch (f->type) {
-    case FT_STRING: return json_is_string(value) ? NULL : "expected a string";
-    case FT_INTEGER: return json_is_integer(value) ? NULL : "expected an integer";
-    case FT_NUMBER: return json_is_number(value) ? NULL : "expected a number";
-    case FT_BOOLEAN: return json_is_boolean(value) ? NULL : "expected a boolean";
+    case FT_STRING: return value->kind == VAL_TEXT ? NULL : "expected a string";
+    case FT_INTEGER: return value->kind == VAL_INTEGER ? NULL : "expected an integer";
+    case FT_NUMBER: return val_is_number(value) ? NULL : "expected a number";
+    case FT_BOOLEAN: return value->kind == VAL_BOOLEAN ? NULL : "expected a boolean";
     case FT_ARRAY: return list ? NULL : "expected an array";
     case FT_SET: return list ? NULL : "expected a set";
-    case FT_MAP: return object || list ? NULL : "expected a map";
+    case FT_MAP: return map || list ? NULL : "expected a map";
     case FT_RECORD:
-    case FT_SUBRECORD: return object ? NULL : "expected a record";
+    case FT_SUBRECORD: return map ? NULL : "expected a record";
     case FT_FOREIGN: return NULL;
     }
     WEIR_UNREACHABLE("field type");
 }
 
 /* Elements, keys and values may never be null. */
-static json_t *validate_element(const struct field *f, const json_t *value, bool updating)
+static json_t *validate_element(const struct field *f, const struct val *value, bool updating)
 {
-    if (json_is_null(value))
+    if (val_is_null(value))
         return json_string(required_text);
     return validate_value(f, value, updating);
 }
 
-static json_t *validate_list(const struct field *f, const json_t *list, bool updating)
+static json_t *validate_list(const struct field *f, const struct val *list, bool updating)
 {
-    json_t *errors = NULL, *item;
-    size_t i;
+    struct val_walk it = val_walk(list, f->elem);
+    json_t *errors = NULL;
+    struct val item;
+    struct str none;
 
-    json_array_foreach(list, i, item)
-    {
-        json_t *e = validate_element(f->elem, item, updating);
+    for (size_t i = 0; val_next(&it, &none, &item); i++) {
+        json_t *e = validate_element(f->elem, &item, updating);
 
         if (!e)
             continue;
@@ -73,40 +83,42 @@ static json_t *validate_list(const struct field *f, const json_t *list, bool upd
 }
 
 /* The first wrong key or value stands for the whole map. */
-static json_t *validate_map(const struct field *f, const json_t *map, bool updating)
+static json_t *validate_map(const struct field *f, const struct val *map, bool updating)
 {
-    const char *key;
-    json_t *value;
+    struct val_walk it = val_walk(map, f->elem);
+    struct val name = {.kind = VAL_TEXT}, value;
 
-    if (json_is_array(map)) /* its keys are numbers */
+    if (map->kind == VAL_LIST) /* its keys are numbers */
         return json_string("expected a string");
-    json_object_foreach(json_unconst(map), key, value)
-    {
-        json_t *name = json_string(key);
+    while (val_next(&it, &name.text, &value)) {
+        bool utf8 = utf8_invalid_at(name.text) == name.text.len;
         json_t *e =
-            name ? validate_value(f->key, name, updating) : json_string("expected a string");
+            utf8 ? validate_value(f->key, &name, updating) : json_string("expected a string");
 
-        json_decref(name);
         if (!e)
-            e = validate_element(f->elem, value, updating);
+            e = validate_element(f->elem, &value, updating);
         if (e)
             return e;
     }
     return NULL;
 }
 
-static json_t *validate_record(const struct field *f, const json_t *record, bool updating)
+static json_t *validate_record(const struct field *f, const struct val *record, bool updating)
 {
-    struct shape t = shape_of_record(f);
+    const json_t *doc = val_json(record);
     json_t *errors = json_object();
     struct err e = {0};
+    struct frame r;
 
-    if (f->fields)
-        validate_shape(&t, record, updating, errors);
+    r.t = shape_of_record(f);
+    if (f->fields && doc)
+        validate_shape(&r.t, doc, updating, errors);
+    else if (f->fields && !validate_frame_of(record, &r, errors))
+        json_object_set_new(errors, "@entity", json_string("not to be read without a document"));
     if (json_object_size(errors) > 0)
         return errors;
     json_decref(errors);
-    if (f->checks && f->checks->custom && f->checks->custom(record, &e) != 0)
+    if (f->checks && f->checks->custom && f->checks->custom(doc, &e) != 0)
         return json_text(e.message);
     return NULL;
 }
@@ -121,7 +133,7 @@ static bool has_unique_field(const struct entity *ent, const json_t *value)
     return false;
 }
 
-static json_t *validate_foreign(const struct field *f, const json_t *value, bool updating)
+static json_t *validate_key_of(const struct field *f, const json_t *value, bool updating)
 {
     const struct entity *ent = entity_by_name(str_of(f->reference));
     json_t *errors, *id, *member;
@@ -133,7 +145,8 @@ static json_t *validate_foreign(const struct field *f, const json_t *value, bool
     id = json_object_get(value, "id");
     if (id) {
         const struct field key = {.type = FT_STRING, .flags = FF_REQUIRED | FF_UUID};
-        json_t *e = validate_value(&key, id, updating);
+        struct val text = val_of_json(id);
+        json_t *e = validate_value(&key, &text, updating);
 
         if (e)
             json_object_set_new(errors, "id", e);
@@ -153,7 +166,13 @@ static json_t *validate_foreign(const struct field *f, const json_t *value, bool
     return NULL;
 }
 
-static json_t *validate_inside(const struct field *f, const json_t *value, bool updating)
+/* An entity by its key; a scalar in its place is one without. */
+static json_t *validate_foreign(const struct field *f, const struct val *value, bool updating)
+{
+    return value->kind == VAL_ID ? NULL : validate_key_of(f, val_json(value), updating);
+}
+
+static json_t *validate_inside(const struct field *f, const struct val *value, bool updating)
 {
     switch (f->type) {
     case FT_ARRAY:
@@ -163,7 +182,7 @@ static json_t *validate_inside(const struct field *f, const json_t *value, bool 
     case FT_SUBRECORD: return validate_record(f, value, updating);
     case FT_FOREIGN: return validate_foreign(f, value, updating);
     case FT_STRING:
-        if (strlen(json_string_value(value)) != json_string_length(value))
+        if (value->text.len && memchr(value->text.p, '\0', value->text.len))
             return json_string("must not contain a NUL byte");
         return NULL;
     case FT_INTEGER:
@@ -175,16 +194,18 @@ static json_t *validate_inside(const struct field *f, const json_t *value, bool 
 
 /* ---- attributes ---- */
 
-static bool equals_text(const json_t *value, const char *text)
+static bool equals_text(const struct val *value, const char *text)
 {
-    json_t *other = json_loads(text, JSON_DECODE_ANY, NULL);
+    json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
+    struct val other;
     bool same;
 
-    WEIR_ASSERT(other); /* a text of ours */
-    same = json_is_number(other) && json_is_number(value)
-               ? json_number_value(other) == json_number_value(value)
-               : json_equal(other, value);
-    json_decref(other);
+    WEIR_ASSERT(json); /* a text of ours */
+    other = val_of_json(json);
+    same = val_is_number(&other) && val_is_number(value)
+               ? val_number(&other) == val_number(value)
+               : val_equal(&other, value);
+    json_decref(json);
     return same;
 }
 
@@ -198,17 +219,15 @@ static json_t *value_must(const char *words, const char *text)
     return wrong("value must %sbe " STR_FMT, words, STR_ARG(s));
 }
 
-static bool is_word_of(const json_t *value, const char *const *words)
+static bool is_word_of(const struct val *value, const char *const *words)
 {
+    struct str text = val_text(value);
     char digits[24];
-    const char *text = json_string_value(value);
 
-    if (json_is_integer(value)) {
-        snprintf(digits, sizeof(digits), "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        text = digits;
-    }
-    for (size_t i = 0; text && words[i]; i++) {
-        if (strcmp(text, words[i]) == 0)
+    if (value->kind == VAL_INTEGER)
+        text = str_n(digits, (size_t)snprintf(digits, sizeof(digits), "%" PRId64, value->integer));
+    for (size_t i = 0; text.p && words[i]; i++) {
+        if (str_eq(text, str_of(words[i])))
             return true;
     }
     return false;
@@ -229,7 +248,7 @@ static json_t *word_error(const char *words, const char *const *list)
     return e;
 }
 
-static json_t *check_words(const struct field *f, const json_t *value)
+static json_t *check_words(const struct field *f, const struct val *value)
 {
     if (f->eq && !equals_text(value, f->eq))
         return value_must("", f->eq);
@@ -242,99 +261,94 @@ static json_t *check_words(const struct field *f, const json_t *value)
     return NULL;
 }
 
-static json_t *check_numbers(const struct field *f, const json_t *value)
+static json_t *check_numbers(const struct field *f, const struct val *value)
 {
     struct uuid id;
 
-    if (f->gt && !(json_number_value(value) > *f->gt))
+    if (f->gt && !(val_number(value) > *f->gt))
         return wrong("value must be greater than %.14g", *f->gt);
-    if ((f->flags & FF_TIMESTAMP) && !(json_number_value(value) > 0))
+    if ((f->flags & FF_TIMESTAMP) && !(val_number(value) > 0))
         return json_string("expected a valid timestamp");
-    if ((f->flags & FF_UUID) && !uuid_parse(json_str(value), &id))
+    if ((f->flags & FF_UUID) && !uuid_parse(val_text(value), &id))
         return json_string("expected a valid UUID");
     if (f->between.set &&
-        !(json_number_value(value) >= f->between.min && json_number_value(value) <= f->between.max))
+        !(val_number(value) >= f->between.min && val_number(value) <= f->between.max))
         return wrong("value should be between %.14g and %.14g", f->between.min, f->between.max);
     return NULL;
 }
 
-static size_t length_of(const json_t *value)
-{
-    if (json_is_string(value))
-        return json_string_length(value);
-    return json_is_array(value) ? json_array_size(value) : json_object_size(value);
-}
-
-static json_t *check_length(const struct field *f, const json_t *value)
+static json_t *check_length(const struct field *f, const struct val *value)
 {
     bool text = f->type == FT_STRING;
+    size_t length = val_length(value);
     int min = f->len_min ? f->len_min : text && !(f->flags & FF_EMPTY_OK);
 
     if (!text && f->type != FT_ARRAY && f->type != FT_SET && f->type != FT_MAP)
         return NULL;
-    if ((f->flags & FF_MUST_BE_EMPTY) && length_of(value) != 0)
+    if ((f->flags & FF_MUST_BE_EMPTY) && length != 0)
         return json_string("length must be 0");
-    if (length_of(value) < (size_t)min)
+    if (length < (size_t)min)
         return wrong("length must be at least %d", min);
-    if (f->len_max && length_of(value) > (size_t)f->len_max)
+    if (f->len_max && length > (size_t)f->len_max)
         return wrong("length must be at most %d", f->len_max);
     return NULL;
 }
 
-static json_t *pattern_error(const struct pattern *p, const json_t *value)
+static json_t *pattern_error(const struct pattern *p, const struct val *value)
 {
     if (p->err)
         return json_string(p->err);
-    return wrong("invalid value: %s", json_string_value(value));
+    return wrong("invalid value: " STR_FMT, STR_ARG(val_text(value)));
 }
 
-static json_t *check_patterns(const struct field *f, const json_t *value)
+static json_t *check_patterns(const struct field *f, const struct val *value)
 {
+    struct str text = val_text(value);
     const struct pattern *p;
 
-    if (f->starts_with && !str_starts(json_str(value), str_of(f->starts_with)))
+    if (f->starts_with && !str_starts(text, str_of(f->starts_with)))
         return wrong("should start with: %s", f->starts_with);
     for (p = f->match_none; p && p->regex; p++) {
-        if (regex_matches(p->regex, json_str(value)))
+        if (regex_matches(p->regex, text))
             return pattern_error(p, value);
     }
-    if (f->match && !regex_matches(f->match->regex, json_str(value)))
+    if (f->match && !regex_matches(f->match->regex, text))
         return pattern_error(f->match, value);
     for (p = f->match_all; p && p->regex; p++) {
-        if (!regex_matches(p->regex, json_str(value)))
+        if (!regex_matches(p->regex, text))
             return pattern_error(p, value);
     }
     for (p = f->match_any; p && p->regex; p++) {
-        if (regex_matches(p->regex, json_str(value)))
+        if (regex_matches(p->regex, text))
             return NULL;
     }
     return f->match_any ? pattern_error(f->match_any, value) : NULL;
 }
 
-static bool has_element(const json_t *list, const char *word)
+static bool has_element(const struct field *elem, const struct val *list, const char *word)
 {
-    json_t *item;
-    size_t i;
+    struct val_walk it = val_walk(list, elem);
+    struct str none, text = str_of(word);
+    struct val item;
 
-    json_array_foreach(list, i, item)
-    {
-        if (json_is_string(item) && strcmp(json_string_value(item), word) == 0)
+    while (val_next(&it, &none, &item)) {
+        if (item.kind == VAL_TEXT && str_eq(item.text, text))
             return true;
     }
     return false;
 }
 
-static bool has_any_of(const json_t *list, const char *const *words)
+static bool has_any_of(const struct field *elem, const struct val *list, const char *const *words)
 {
     for (; *words; words++) {
-        if (has_element(list, *words))
+        if (has_element(elem, list, *words))
             return true;
     }
     return false;
 }
 
 /* Elements of at most one of the sets may be there. */
-static json_t *check_subsets(const struct field *f, const json_t *value)
+static json_t *check_subsets(const struct field *f, const struct val *value)
 {
     const char *const *const *set;
     struct sbuf text = {0};
@@ -342,13 +356,13 @@ static json_t *check_subsets(const struct field *f, const json_t *value)
     json_t *e;
 
     for (set = f->exclusive_subsets; *set; set++)
-        n += has_any_of(value, *set);
+        n += has_any_of(f->elem, value, *set);
     if (n < 2)
         return NULL;
     sbuf_adds(&text, "these sets are mutually exclusive:");
     n = 0;
     for (set = f->exclusive_subsets; *set; set++) {
-        if (!has_any_of(value, *set))
+        if (!has_any_of(f->elem, value, *set))
             continue;
         sbuf_adds(&text, n++ ? ", (" : " (");
         for (size_t i = 0; (*set)[i]; i++)
@@ -360,15 +374,15 @@ static json_t *check_subsets(const struct field *f, const json_t *value)
     return e;
 }
 
-static json_t *check_function(const struct field *f, const json_t *value)
+static json_t *check_function(const struct field *f, const struct val *value)
 {
     struct err e;
 
     err_clear(&e);
-    return f->check(f, value, &e) != 0 ? json_text(e.message) : NULL;
+    return f->check(f, val_text(value), &e) != 0 ? json_text(e.message) : NULL;
 }
 
-static json_t *check_attributes(const struct field *f, const json_t *value)
+static json_t *check_attributes(const struct field *f, const struct val *value)
 {
     json_t *error = check_words(f, value);
 
@@ -378,7 +392,7 @@ static json_t *check_attributes(const struct field *f, const json_t *value)
         error = check_length(f, value);
     if (!error && f->type == FT_STRING)
         error = check_patterns(f, value);
-    if (!error && f->contains && !has_element(value, f->contains))
+    if (!error && f->contains && !has_element(f->elem, value, f->contains))
         error = wrong("expected to contain: %s", f->contains);
     if (!error && f->check)
         error = check_function(f, value);
@@ -391,18 +405,18 @@ static json_t *check_attributes(const struct field *f, const json_t *value)
     return error;
 }
 
-static bool is_vault_reference(const struct field *f, const json_t *value)
+static bool is_vault_reference(const struct field *f, struct str text)
 {
-    return (f->flags & FF_REFERENCEABLE) && str_starts(json_str(value), STR("{vault://")) &&
-           str_ends(json_str(value), STR("}"));
+    return (f->flags & FF_REFERENCEABLE) && str_starts(text, STR("{vault://")) &&
+           str_ends(text, STR("}"));
 }
 
-json_t *validate_value(const struct field *f, const json_t *value, bool updating)
+json_t *validate_value(const struct field *f, const struct val *value, bool updating)
 {
     const char *type;
     json_t *error;
 
-    if (json_is_null(value))
+    if (val_is_null(value))
         return f->flags & FF_REQUIRED ? json_string(required_text) : NULL;
     if (f->flags & FF_NULL_ONLY)
         return json_string(f->null_err ? f->null_err : "value must be null");
@@ -410,12 +424,17 @@ json_t *validate_value(const struct field *f, const json_t *value, bool updating
     if (type)
         return json_string(type);
     error = validate_inside(f, value, updating);
-    if (error || (json_is_string(value) && is_vault_reference(f, value)))
+    if (error || is_vault_reference(f, val_text(value)))
         return error;
     return check_attributes(f, value);
 }
 
 /* ---- tables ---- */
+
+static bool has_checks(const struct shape *t)
+{
+    return (t->checks && t->checks->n_list) || (t->over_checks && t->over_checks->n_list);
+}
 
 void validate_shape(const struct shape *t, const json_t *doc, bool updating, json_t *errors)
 {
@@ -426,11 +445,12 @@ void validate_shape(const struct shape *t, const json_t *doc, bool updating, jso
 
     json_object_foreach(json_unconst(doc), name, value)
     {
+        struct val v = val_of_json(value);
         json_t *e;
 
         f = shape_find(t, str_of(name));
         known += f != NULL;
-        e = f ? validate_value(f, value, updating) : json_string("unknown field");
+        e = f ? validate_value(f, &v, updating) : json_string("unknown field");
         if (e)
             json_object_set_new(errors, name, e);
     }
@@ -438,5 +458,24 @@ void validate_shape(const struct shape *t, const json_t *doc, bool updating, jso
         if ((f->flags & FF_REQUIRED) && !json_object_get(doc, f->name))
             json_object_set_new(errors, f->name, json_string(required_text));
     }
-    run_checks(t, doc, updating, errors);
+    if (has_checks(t)) {
+        struct frame r = {.t = *t};
+
+        frame_of_json(doc, &r);
+        run_checks(&r, updating, errors);
+    }
+}
+
+void validate_frame(const struct frame *r, json_t *errors)
+{
+    const struct field *f;
+
+    for (size_t i = 0; (f = shape_next(&r->t, &i));) {
+        json_t *e = r->v[i - 1].is_default ? NULL : validate_value(f, &r->v[i - 1], false);
+
+        if (e)
+            json_object_set_new(errors, f->name, e);
+    }
+    if (has_checks(&r->t))
+        run_checks(r, false, errors);
 }

@@ -177,15 +177,15 @@ void sbuf_adds(struct sbuf *b, const char *s)
 
 void sbuf_add_varint(struct sbuf *b, uint64_t v)
 {
-    char bytes[VARINT_MAX];
-    size_t n = 0;
+    char *at = sbuf_reserve(b, VARINT_MAX);
 
     while (v >= 0x80) {
-        bytes[n++] = (char)(v | 0x80);
+        *at++ = (char)(v | 0x80);
         v >>= 7;
     }
-    bytes[n++] = (char)v;
-    sbuf_add(b, bytes, n);
+    *at++ = (char)v;
+    *at = '\0';
+    b->len = (size_t)(at - b->p);
 }
 
 void sbuf_addstr(struct sbuf *b, struct str s)

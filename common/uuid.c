@@ -81,28 +81,48 @@ struct uuid uuid_v4(void)
     return u;
 }
 
+/*
+ * Looking the digest up by name, as EVP_sha1 does each time, costs more than the digest, and so
+ * does making a context: each thread keeps one.
+ */
 static EVP_MD *sha1;
+static pthread_key_t sha1_key;
 static pthread_once_t sha1_once = PTHREAD_ONCE_INIT;
 
-/* Looking the digest up by name, as EVP_sha1 does each time, costs more than the digest. */
+static void free_ctx(void *ctx)
+{
+    EVP_MD_CTX_free(ctx);
+}
+
 static void fetch_sha1(void)
 {
     sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
-    WEIR_ASSERT(sha1);
+    WEIR_ASSERT(sha1 && pthread_key_create(&sha1_key, free_ctx) == 0);
+}
+
+static EVP_MD_CTX *thread_ctx(void)
+{
+    EVP_MD_CTX *ctx;
+
+    pthread_once(&sha1_once, fetch_sha1);
+    ctx = pthread_getspecific(sha1_key);
+    if (!ctx) {
+        ctx = EVP_MD_CTX_new();
+        WEIR_ASSERT(ctx && pthread_setspecific(sha1_key, ctx) == 0);
+    }
+    return ctx;
 }
 
 struct uuid uuid_v5(const struct uuid *space, struct str name)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *ctx = thread_ctx();
     struct uuid u;
 
-    pthread_once(&sha1_once, fetch_sha1);
-    WEIR_ASSERT(ctx && EVP_DigestInit_ex(ctx, sha1, NULL) == 1 &&
+    WEIR_ASSERT(EVP_DigestInit_ex2(ctx, sha1, NULL) == 1 &&
                 EVP_DigestUpdate(ctx, space->b, sizeof(space->b)) == 1 &&
                 EVP_DigestUpdate(ctx, name.p, name.len) == 1 &&
                 EVP_DigestFinal_ex(ctx, digest, NULL) == 1);
-    EVP_MD_CTX_free(ctx);
     memcpy(u.b, digest, sizeof(u.b));
     stamp(&u, 5);
     return u;

@@ -33,6 +33,11 @@
 #include "dataplane/upstream/upstream.h"
 #include "proto/records_of.h"
 
+/*
+ * What a load of configuration needs for a while (the text, records, lists) goes back to the
+ * system at once and grows without being copied; left alone, malloc raises the bound by itself.
+ */
+#define LARGE_BYTES (1 << 20)
 #define POLL_NS 50000000 /* how often the end of the workers is looked for while draining */
 
 struct program {
@@ -155,7 +160,7 @@ static int apply_declarative(struct program *p, struct err *e)
         return err_set(e, ERR_INVALID, "declarative file '%s' is refused", p->set.declarative);
     }
     malloc_trim(0); /* the file's tree is gone; the configuration comes from another thread's heap */
-    if (configurator_apply(p->configurator, true, sbuf_str(&records), p->declarative_version + 1, e) == 0) {
+    if (configurator_load(p->configurator, &records, p->declarative_version + 1, e) == 0) {
         p->declarative_version++;
         rc = 0;
     } else {
@@ -472,6 +477,7 @@ int main(int argc, char **argv)
     struct err e;
     int rc;
 
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     pthread_mutex_init(&p.report_lock, NULL);
     rc = dp_settings_load(&argc, argv, &p.set, &e);
     if (rc > 0)

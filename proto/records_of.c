@@ -3,26 +3,28 @@
 
 #define ENTITY_KINDS_MAX 64 /* as many as a record's first byte can tell apart */
 
+static int append_body(const struct entity *ent, const struct uuid *id, struct str body,
+                       struct sbuf *out, struct err *e)
+{
+    if (body.len > RECORD_BODY_MAX)
+        return err_set(e, ERR_LIMIT, "expected at most %u bytes in one entity", RECORD_BODY_MAX);
+    record_append(out, &(struct record){.op = REC_PUT, .type = ent->type, .key = *id, .body = body});
+    return 0;
+}
+
 static int append_entity(const struct entity *ent, const char *id, const json_t *doc,
                          struct sbuf *out, struct state_hash *hash, struct err *e)
 {
-    struct record r = {.op = REC_PUT, .type = ent->type};
     struct sbuf body = {0};
+    struct uuid key;
     int rc = -1;
 
-    if (!uuid_parse(str_of(id), &r.key)) {
+    if (!uuid_parse(str_of(id), &key))
         err_set(e, ERR_INVALID, "expected a UUID as id");
-    } else if (record_encode(ent, doc, &body, e) == 0) {
-        r.body = sbuf_str(&body);
-        if (body.len > RECORD_BODY_MAX) {
-            err_set(e, ERR_LIMIT, "expected at most %u bytes in one entity", RECORD_BODY_MAX);
-        } else {
-            record_append(out, &r);
-            if (hash)
-                state_hash_add(hash, r.type, &r.key, r.body);
-            rc = 0;
-        }
-    }
+    else if (record_encode(ent, doc, &body, e) == 0)
+        rc = append_body(ent, &key, sbuf_str(&body), out, e);
+    if (rc == 0)
+        state_hash_add(hash, ent->type, &key, sbuf_str(&body));
     sbuf_free(&body);
     return rc;
 }
@@ -63,12 +65,30 @@ static size_t kind_of(const struct entity *ent)
     return i;
 }
 
-static int take_entity(void *arg, const struct entity *ent, const char *id, json_t *doc,
+static int take_entity(void *arg, const struct entity *ent, const struct uuid *id, struct str body,
                        struct err *e)
 {
     struct kinds *kinds = arg;
 
-    return append_entity(ent, id, doc, &kinds->v[kind_of(ent)], NULL, e);
+    return append_body(ent, id, body, &kinds->v[kind_of(ent)], e);
+}
+
+static void take_kinds(struct kinds *kinds, bool wanted, struct sbuf *out)
+{
+    for (size_t i = 0; i < ENTITY_KINDS_MAX; i++) {
+        if (wanted)
+            sbuf_addstr(out, sbuf_str(&kinds->v[i]));
+        sbuf_free(&kinds->v[i]);
+    }
+}
+
+int records_of_text(struct str text, struct sbuf *out, struct decl_errors *errs)
+{
+    struct kinds kinds = {0};
+    int rc = decl_read_to(text, take_entity, &kinds, errs);
+
+    take_kinds(&kinds, rc == 0, out);
+    return rc;
 }
 
 int records_of_file(const char *path, struct sbuf *out, struct decl_errors *errs)
@@ -76,10 +96,6 @@ int records_of_file(const char *path, struct sbuf *out, struct decl_errors *errs
     struct kinds kinds = {0};
     int rc = decl_read_file_to(path, take_entity, &kinds, errs);
 
-    for (size_t i = 0; i < ENTITY_KINDS_MAX; i++) {
-        if (rc == 0)
-            sbuf_addstr(out, sbuf_str(&kinds.v[i]));
-        sbuf_free(&kinds.v[i]);
-    }
+    take_kinds(&kinds, rc == 0, out);
     return rc;
 }

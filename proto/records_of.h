@@ -15,6 +15,9 @@
 int records_of_entities(const json_t *by_kind, struct sbuf *out, struct state_hash *hash_out,
                         struct err *e) WEIR_MUSTCHECK;
 
+/* As records_of_file, of its text. */
+int records_of_text(struct str text, struct sbuf *out, struct decl_errors *errs) WEIR_MUSTCHECK;
+
 /*
  * A declarative file as records, appended to out in the same order; its documents are never all
  * in memory. Returns 0, or -1 with every error found (decl_errors_free), a body that is too

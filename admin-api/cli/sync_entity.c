@@ -167,7 +167,7 @@ static json_t *canonical_fields(const struct field *fields, const struct field *
 
 json_t *sync_canonical(const struct entity *ent, const json_t *doc)
 {
-    const struct subschema *sub = ent->subschema ? ent->subschema(doc, NULL) : NULL;
+    const struct subschema *sub = entity_subschema(ent, doc, NULL);
 
     return canonical_fields(ent->fields, sub ? sub->fields : NULL, doc);
 }

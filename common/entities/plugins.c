@@ -111,10 +111,9 @@ const struct subschema *plugin_subschema(const struct plugin_contract *c)
     return NULL;
 }
 
-static const struct subschema *subschema(const json_t *doc, struct err *e)
+static const struct subschema *subschema(const struct val *key, struct err *e)
 {
-    const json_t *value = json_object_get(doc, "name");
-    struct str name = json_str(value);
+    struct str name = val_text(key);
     const struct plugin_contract *c = name.p ? plugin_contract_by_name(name) : NULL;
 
     if (c)

@@ -1,4 +1,6 @@
 /* routes.c - which requests belong to which service. */
+#include <inttypes.h>
+
 #include "common/entities/fields.h"
 #include "common/expr.h"
 
@@ -271,24 +273,28 @@ static const struct subschema *by_protocol(const char *word)
 }
 
 /* The first protocol chooses. */
-static const struct subschema *subschema(const json_t *doc, struct err *e)
+static const struct subschema *subschema(const struct val *key, struct err *e)
 {
-    const json_t *protocols = json_object_get(doc, "protocols");
-    const json_t *first = json_is_array(protocols) ? json_array_get(protocols, 0) : protocols;
-    const char *word = json_string_value(first);
+    struct val_walk protocols = val_walk(key, &elem_string);
+    struct val first = *key;
+    struct str none, word;
 
-    for (size_t i = 0; word && protocol_words[i]; i++) {
-        if (strcmp(word, protocol_words[i]) == 0)
-            return by_protocol(word);
+    if (key->kind == VAL_LIST && !val_next(&protocols, &none, &first))
+        first.kind = VAL_NONE;
+    word = val_text(&first);
+    for (size_t i = 0; word.p && protocol_words[i]; i++) {
+        if (str_eq(word, str_of(protocol_words[i])))
+            return by_protocol(protocol_words[i]);
     }
-    if (word)
-        err_set(e, ERR_INVALID, "unknown type: %s", word);
-    else if (json_is_integer(first))
-        err_set(e, ERR_INVALID, "unknown type: %" JSON_INTEGER_FORMAT, json_integer_value(first));
-    else if (!first || json_is_object(first))
+    if (word.p)
+        err_set(e, ERR_INVALID, "unknown type: " STR_FMT, STR_ARG(word));
+    else if (first.kind == VAL_INTEGER)
+        err_set(e, ERR_INVALID, "unknown type: %" PRId64, first.integer);
+    else if (first.kind == VAL_NONE || first.kind == VAL_MAP)
         err_set(e, ERR_INVALID, "unknown type: nil");
     else
-        err_set(e, ERR_INVALID, "unknown type: %s", json_is_true(first) ? "true" : "false");
+        err_set(e, ERR_INVALID, "unknown type: %s",
+                first.kind == VAL_BOOLEAN && first.yes ? "true" : "false");
     return NULL;
 }
 

@@ -30,6 +30,11 @@ char *compiler_scratch(struct compiler *c, size_t *size_out)
     return c->scratch;
 }
 
+size_t *compiler_lists_of(struct compiler *c, const struct entity *ent)
+{
+    return &c->lists[ent->type];
+}
+
 struct compiler *compiler_new(void)
 {
     struct compiler *c = xcalloc(1, sizeof(*c));
@@ -103,11 +108,12 @@ static int apply_records(struct build *b, struct str records, struct err *e)
     while ((rc = record_next(&records, &r, e)) == 1)
         if (row_apply(b, &r, e) != 0)
             return -1;
-    return rc < 0 ? -1 : derive(b, e);
+    return rc;
 }
 
-int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t version,
-                   struct config **out, struct err *e)
+/* done_with (may be NULL): what records lie in, freed before the rest is derived from the rows. */
+static int apply(struct compiler *c, bool full, struct str records, struct sbuf *done_with,
+                 uint64_t version, struct config **out, struct err *e)
 {
     static const struct roots empty;
     struct build b = {.compiler = c, .base = full || !c->newest ? &empty : &c->newest->r};
@@ -117,6 +123,10 @@ int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t v
     b.r = roots_share(b.base);
     b.r.router.flavor = c->flavor;
     rc = apply_records(&b, records, e);
+    if (done_with)
+        sbuf_free(done_with);
+    if (rc == 0)
+        rc = derive(&b, e);
     build_free(&b);
     if (rc != 0) {
         roots_drop(&b.r);
@@ -130,6 +140,18 @@ int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t v
     c->newest = made;
     *out = made;
     return 0;
+}
+
+int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t version,
+                   struct config **out, struct err *e)
+{
+    return apply(c, full, records, NULL, version, out, e);
+}
+
+int compiler_load(struct compiler *c, struct sbuf *records, uint64_t version, struct config **out,
+                  struct err *e)
+{
+    return apply(c, true, sbuf_str(records), records, version, out, e);
 }
 
 void config_release(struct compiler *c, struct config **config)

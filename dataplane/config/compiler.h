@@ -11,6 +11,7 @@ struct compiler {
     unsigned n_order;
     enum router_flavor flavor;
     struct pmap client_tls; /* struct tls_obj by its key */
+    size_t lists[ET_MAX + 1]; /* by type: bytes of lists that the last entity had */
     _Alignas(16) char scratch[64 * 1024];
 };
 

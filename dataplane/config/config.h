@@ -180,6 +180,10 @@ void compiler_free(struct compiler **c); /* after every config it made is releas
 int compiler_apply(struct compiler *c, bool full, struct str records, uint64_t version,
                    struct config **out, struct err *e) WEIR_MUSTCHECK;
 
+/* As compiler_apply from nothing, of records that are freed as soon as they have been read. */
+int compiler_load(struct compiler *c, struct sbuf *records, uint64_t version, struct config **out,
+                  struct err *e) WEIR_MUSTCHECK;
+
 /* Gives the reference back; frees what no other version shares. Config thread only. */
 void config_release(struct compiler *c, struct config **config);
 

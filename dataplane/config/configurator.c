@@ -13,6 +13,7 @@ struct job {
     struct job *next;
     bool full, done;
     struct str records;
+    struct sbuf *load; /* configurator_load's, or NULL */
     uint64_t version;
     int rc;
     struct err *e;
@@ -91,7 +92,10 @@ static void run_job(struct configurator *c, struct job *job)
     struct config *config = NULL;
     struct pending *p;
 
-    job->rc = compiler_apply(c->compiler, job->full, job->records, job->version, &config, job->e);
+    if (job->load)
+        job->rc = compiler_load(c->compiler, job->load, job->version, &config, job->e);
+    else
+        job->rc = compiler_apply(c->compiler, job->full, job->records, job->version, &config, job->e);
     if (job->rc == 0) {
         p = xmalloc(sizeof(*p));
         pthread_mutex_lock(&c->mutex);
@@ -227,19 +231,27 @@ struct live *configurator_live(struct configurator *c)
     return c->live;
 }
 
+static int wait_for(struct configurator *c, struct job *job)
+{
+    pthread_mutex_lock(&c->mutex);
+    *c->jobs_end = job;
+    c->jobs_end = &job->next;
+    pthread_cond_signal(&c->work);
+    while (!job->done)
+        pthread_cond_wait(&c->done, &c->mutex);
+    pthread_mutex_unlock(&c->mutex);
+    return job->rc;
+}
+
 int configurator_apply(struct configurator *c, bool full, struct str records, uint64_t version,
                        struct err *e)
 {
-    struct job job = {.full = full, .records = records, .version = version, .e = e};
+    return wait_for(c, &(struct job){.full = full, .records = records, .version = version, .e = e});
+}
 
-    pthread_mutex_lock(&c->mutex);
-    *c->jobs_end = &job;
-    c->jobs_end = &job.next;
-    pthread_cond_signal(&c->work);
-    while (!job.done)
-        pthread_cond_wait(&c->done, &c->mutex);
-    pthread_mutex_unlock(&c->mutex);
-    return job.rc;
+int configurator_load(struct configurator *c, struct sbuf *records, uint64_t version, struct err *e)
+{
+    return wait_for(c, &(struct job){.load = records, .version = version, .e = e});
 }
 
 struct configurator_state configurator_state(struct configurator *c)

@@ -31,6 +31,10 @@ struct live *configurator_live(struct configurator *c);
 int configurator_apply(struct configurator *c, bool full, struct str records, uint64_t version,
                        struct err *e) WEIR_MUSTCHECK;
 
+/* As configurator_apply from nothing, of records that are freed as soon as they have been read. */
+int configurator_load(struct configurator *c, struct sbuf *records, uint64_t version,
+                      struct err *e) WEIR_MUSTCHECK;
+
 /* The newest published version, the one active on all workers, and counts. */
 struct configurator_state {
     uint64_t published, active;

@@ -15,21 +15,33 @@ void id_list_add(struct id_list *l, const struct uuid *id)
     l->v[l->n++] = *id;
 }
 
-static int id_cmp(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
-
+/*
+ * Each id once, where it first stood: entities then are visited in the order in which they lie
+ * in memory, which for a hundred thousand of them is what counts.
+ */
 void id_list_unique(struct id_list *l)
 {
-    size_t n = 0;
+    size_t slots = 16, n = 0;
+    uint32_t *first; /* hash of an id to its index + 1 */
 
-    if (l->n)
-        qsort(l->v, l->n, sizeof(*l->v), id_cmp);
-    for (size_t i = 0; i < l->n; i++)
-        if (i == 0 || !uuid_eq(&l->v[i], &l->v[n - 1]))
-            l->v[n++] = l->v[i];
+    if (l->n < 2)
+        return;
+    while (slots < l->n * 2)
+        slots *= 2;
+    first = xcalloc(slots, sizeof(*first));
+    for (size_t i = 0; i < l->n; i++) {
+        struct str id = str_n((const char *)l->v[i].b, sizeof(l->v[i].b));
+        size_t at = str_hash(id, 0) & (slots - 1);
+
+        while (first[at] && !uuid_eq(&l->v[first[at] - 1], &l->v[i]))
+            at = (at + 1) & (slots - 1);
+        if (first[at])
+            continue;
+        l->v[n] = l->v[i];
+        first[at] = (uint32_t)++n;
+    }
     l->n = n;
+    free(first);
 }
 
 /* ---- decoding ---- */
@@ -47,19 +59,52 @@ static void block_fini(struct obj *o)
 
 static const struct obj_type block_type = {.name = "block", .fini = block_fini};
 
+/* A block of lists and body, the body filled in. */
+static struct block *block_new(size_t lists, struct str body)
+{
+    struct block *b = obj_new(&block_type, sizeof(*b) + lists + body.len);
+
+    b->body = b->mem + lists;
+    b->body_len = body.len;
+    if (body.len)
+        memcpy(b->body, body.p, body.len);
+    return b;
+}
+
+/* Decodes into a block whose lists take as much as those of the entity before, mostly right; NULL: not so. */
+static struct block *decode_alike(const struct entity *ent, size_t lists, struct str body, void *out)
+{
+    struct block *b = block_new(lists, body);
+    struct arena a;
+    bool fits;
+
+    memset(out, 0, ent->struct_size);
+    arena_init_in(&a, b->mem, lists, 0);
+    fits = record_decode(ent, str_n(b->body, body.len), &a, out, NULL) == 0 && !a.chunk &&
+           a.at == a.end;
+    arena_fini(&a);
+    if (!fits)
+        obj_unref(&b->o);
+    return fits ? b : NULL;
+}
+
 /*
- * Decodes body into out, which it zeroes before. Twice: the first time tells how large the
- * lists are, so that lists and body then fit one block without waste.
+ * Decodes body into out, which it zeroes before. Unless it is like the one before, twice: the
+ * first time tells how large the lists are, so that lists and body then fit one block without
+ * waste.
  */
 static struct block *decode(struct compiler *c, const struct entity *ent, struct str body,
                             void *out, struct err *e)
 {
+    size_t size, lists, *alike = compiler_lists_of(c, ent);
     struct arena a;
     struct block *b;
-    size_t size, lists;
     char *scratch = compiler_scratch(c, &size);
     int rc;
 
+    b = *alike ? decode_alike(ent, *alike, body, out) : NULL;
+    if (b)
+        return b;
     memset(out, 0, ent->struct_size);
     arena_init_in(&a, scratch, size, 0);
     rc = record_decode(ent, body, &a, out, e);
@@ -68,11 +113,7 @@ static struct block *decode(struct compiler *c, const struct entity *ent, struct
     if (rc != 0)
         return NULL;
 
-    b = obj_new(&block_type, sizeof(*b) + lists + body.len);
-    b->body = b->mem + lists;
-    b->body_len = body.len;
-    if (body.len)
-        memcpy(b->body, body.p, body.len);
+    b = block_new(lists, body);
     memset(out, 0, ent->struct_size);
     arena_init_in(&a, b->mem, lists, 0);
     rc = record_decode(ent, str_n(b->body, body.len), &a, out, e);
@@ -85,6 +126,7 @@ static struct block *decode(struct compiler *c, const struct entity *ent, struct
         obj_unref(&b->o);
         return NULL;
     }
+    *alike = b->overflow ? 0 : lists;
     return b;
 }
 
@@ -143,13 +185,14 @@ int row_apply(struct build *b, const struct record *r, struct err *e)
     struct ent_obj *old, *now = NULL;
     char where[64 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
 
-    uuid_format(&r->key, id);
     if (!kind) {
+        uuid_format(&r->key, id);
         err_set(e, ERR_INVALID, "entity type %u is not known to this data plane", r->type);
         return err_in(e, id);
     }
     old = roots_get(&b->r, kind->map, &r->key);
     if (r->op == REC_PUT && put(b, kind, r, &now, e) != 0) {
+        uuid_format(&r->key, id);
         snprintf(where, sizeof(where), "%s.%s", kind->ent->name, id);
         return err_in(e, where);
     }

@@ -13,7 +13,7 @@ struct id_list {
     size_t n, cap;
 };
 void id_list_add(struct id_list *l, const struct uuid *id);
-void id_list_unique(struct id_list *l); /* sorts */
+void id_list_unique(struct id_list *l); /* keeps the order */
 
 /* A version in the making. */
 struct build {
@@ -61,5 +61,8 @@ struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id);
 unsigned compiler_plugin_order(const struct compiler *c, const struct plugin_contract *contract);
 enum router_flavor compiler_flavor(const struct compiler *c);
 char *compiler_scratch(struct compiler *c, size_t *size_out);
+
+/* Where the compiler remembers how many bytes of lists the last entity of a kind had. */
+size_t *compiler_lists_of(struct compiler *c, const struct entity *ent);
 
 #endif
