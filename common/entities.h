@@ -45,6 +45,8 @@ enum protocol {
         PROTO_COUNT
 };
 
+enum proxy_version { PROXY_V1, PROXY_V2 };
+
 struct service {
     struct uuid id;
     int64_t created_at, updated_at; /* s */
@@ -61,6 +63,7 @@ struct service {
     int64_t tls_verify_depth;
     struct list ca_certificates; /* struct str */
     bool enabled;
+    int proxy_protocol;          /* enum proxy_version; -1: none */
 };
 
 struct endpoint { /* of a stream route */

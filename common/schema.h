@@ -220,6 +220,7 @@ struct check {
     const char *else_err;
     entity_check *fn;
     bool run_with_missing_fields;
+    bool quiet; /* of fields with FF_QUIET: not in /schemas either */
 };
 
 /* ---- input-only aliases ---- */

@@ -290,7 +290,8 @@ static json_t *describe_checks(const struct record_checks *checks)
     json_t *list = json_array();
 
     for (size_t i = 0; checks && i < checks->n_list; i++)
-        json_array_append_new(list, describe_check(&checks->list[i]));
+        if (!checks->list[i].quiet)
+            json_array_append_new(list, describe_check(&checks->list[i]));
     return list;
 }
 

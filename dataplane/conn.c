@@ -12,6 +12,8 @@
 #include "dataplane/listener.h"
 #include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
+#include "dataplane/stream/preread.h"
+#include "dataplane/stream/stream.h"
 #include "dataplane/tls/tls.h"
 #include "dataplane/xio.h"
 
@@ -309,16 +311,6 @@ static void http_closed(struct conn *c)
         exchange_client_gone(c->xio);
 }
 
-static const struct conn_ops http_ops = {
-    .readable = http_readable,
-    .writable = http_writable,
-    .timeout = http_timeout,
-    .drain = http_drain,
-    .closed = http_closed,
-};
-
-/* ---- callbacks ---- */
-
 static bool agreed_on_http2(const struct conn *c)
 {
     const unsigned char *name;
@@ -328,6 +320,26 @@ static bool agreed_on_http2(const struct conn *c)
     return len == 2 && memcmp(name, "h2", 2) == 0;
 }
 
+static void http_ready(struct conn *c)
+{
+    conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
+    if (agreed_on_http2(c))
+        http2_accept(c);
+    if (!c->dead)
+        conn_want_read(c, true);
+}
+
+static const struct conn_ops http_ops = {
+    .ready = http_ready,
+    .readable = http_readable,
+    .writable = http_writable,
+    .timeout = http_timeout,
+    .drain = http_drain,
+    .closed = http_closed,
+};
+
+/* ---- callbacks ---- */
+
 static void handshake(struct conn *c)
 {
     int rc = c->io.ops->handshake(&c->io);
@@ -336,11 +348,7 @@ static void handshake(struct conn *c)
     case 0:
         c->handshaking = false;
         conn_want_write(c, false);
-        conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
-        if (agreed_on_http2(c))
-            http2_accept(c);
-        if (!c->dead)
-            conn_want_read(c, true);
+        c->ops->ready(c);
         break;
     case IO_AGAIN: conn_want_write(c, false); break;
     case IO_AGAIN_WRITE: conn_want_write(c, true); break;
@@ -402,7 +410,7 @@ bool conn_offers_h2(const SSL *ssl)
 
 /* ---- the beginning ---- */
 
-static void note_address(const struct sockaddr *sa, char text[46], unsigned char mapped[16], uint16_t *port)
+void conn_note_address(const struct sockaddr *sa, char text[46], unsigned char mapped[16], uint16_t *port)
 {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
@@ -439,7 +447,7 @@ static void note_local(struct conn *c, const struct listener *l)
         return;
     }
     if (getsockname(c->io.fd, &addr.sa, &len) == 0)
-        note_address(&addr.sa, c->local_ip, mapped, &port);
+        conn_note_address(&addr.sa, c->local_ip, mapped, &port);
 }
 
 static struct conn *conn_new(struct worker *w, int fd)
@@ -484,6 +492,8 @@ static struct conn *conn_below(struct conn *parent, const struct io_ops *ops)
     memcpy(c->peer_ip, parent->peer_ip, sizeof(c->peer_ip));
     memcpy(c->local_ip, parent->local_ip, sizeof(c->local_ip));
     memcpy(c->peer_addr, parent->peer_addr, sizeof(c->peer_addr));
+    c->client = parent->client;
+    c->proxied = parent->proxied;
     c->peer_trusted = parent->peer_trusted;
     c->reading = true;
     return c;
@@ -509,6 +519,36 @@ struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, 
     return c;
 }
 
+bool conn_accept_tls(struct conn *c)
+{
+    c->io.ssl = tls_accept(c->listener->tls, c->io.fd, c);
+    if (!c->io.ssl) {
+        conn_kill(c, CLOSE_HANDSHAKE);
+        return false;
+    }
+    c->io.ops = &io_tls;
+    c->io.holds = true;
+    c->handshaking = true;
+    conn_wait(c, WAIT_HANDSHAKE, HANDSHAKE_US);
+    conn_want_read(c, true);
+    return true;
+}
+
+void conn_begin(struct conn *c)
+{
+    if (c->listener->kind == LISTEN_STREAM) {
+        stream_begin(c);
+        return;
+    }
+    c->ops = &http_ops;
+    if (c->listener->tls) {
+        (void)conn_accept_tls(c);
+        return;
+    }
+    conn_wait(c, WAIT_IDLE, c->w->set->client_idle_timeout_us);
+    conn_want_read(c, true);
+}
+
 void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
 {
     static _Atomic uint64_t numbers;
@@ -517,7 +557,7 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
 
     c->listener = l;
     c->number = atomic_fetch_add_explicit(&numbers, 1, memory_order_relaxed) + 1;
-    note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
+    conn_note_address(peer, c->peer_ip, c->peer_addr, &c->peer_port);
     c->peer_ip_len = (uint8_t)strlen(c->peer_ip);
     c->peer_trusted = dp_trusts(w->set, c->peer_addr);
     note_local(c, l);
@@ -531,16 +571,8 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
             return;
         }
     }
-    if (l->tls) {
-        c->io.ssl = tls_accept(l->tls, fd, c);
-        if (!c->io.ssl) {
-            conn_kill(c, CLOSE_HANDSHAKE);
-            return;
-        }
-        c->io.ops = &io_tls;
-        c->io.holds = true;
-        c->handshaking = true;
-    }
-    conn_wait(c, l->tls ? WAIT_HANDSHAKE : WAIT_IDLE, l->tls ? HANDSHAKE_US : w->set->client_idle_timeout_us);
-    conn_want_read(c, true);
+    if (l->addr->proxy_protocol)
+        preread_proxy(c);
+    else
+        conn_begin(c);
 }

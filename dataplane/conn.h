@@ -19,6 +19,7 @@
     X(CLOSE_IDLE, "idle_timeout")                                                                  \
     X(CLOSE_TIMEOUT, "client_timeout")                                                             \
     X(CLOSE_HANDSHAKE, "tls_handshake")                                                            \
+    X(CLOSE_PREREAD, "preread")               /* a PROXY header or ClientHello that is none */     \
     X(CLOSE_UPSTREAM_CUT, "upstream_cut")     /* a response that could not be completed */         \
     X(CLOSE_PROTOCOL, "protocol_error")       /* nothing can be answered any more */               \
     X(CLOSE_LIMIT, "limit")                   /* of connections, or of what one may do */          \
@@ -37,6 +38,7 @@ enum conn_wait {
 
 /* Who takes the events of a connection, once its handshake is over. */
 struct conn_ops {
+    void (*ready)(struct conn *c);  /* the handshake is over */
     void (*readable)(struct conn *c);
     void (*writable)(struct conn *c);
     void (*timeout)(struct conn *c);
@@ -70,10 +72,16 @@ struct conn {
     uint16_t peer_port, local_port;
     char peer_ip[46], local_ip[46];
     unsigned char peer_addr[16];
+    struct {                   /* when proxied: what a PROXY header says of the client */
+        char ip[46];
+        uint16_t port;
+        unsigned char addr[16];
+    } client;
+    uint32_t peeked;           /* bytes that have been looked at and left in the socket */
     uint8_t peer_ip_len;
     uint8_t wait;              /* enum conn_wait: what the timer means */
     bool reading, writing;     /* events that are registered; of a stream: wanted */
-    bool peer_trusted, handshaking, eof, dead, lingering;
+    bool peer_trusted, proxied, handshaking, eof, broken, dead, lingering;
     bool counted;              /* by its address */
     uint32_t lingered;         /* bytes thrown away */
 };
@@ -113,6 +121,14 @@ void conn_want_write(struct conn *c, bool want);
  * there or no room, IO_ERROR.
  */
 ssize_t conn_read(struct conn *c);
+
+/* What comes behind a PROXY header, or at once when none is due: TLS, HTTP or a stream. */
+void conn_begin(struct conn *c);
+/* TLS ends here: the handshake begins, then ops->ready. False: c has been killed. */
+bool conn_accept_tls(struct conn *c);
+
+/* Address and port of sa as text and, IPv4 mapped, as bytes. */
+void conn_note_address(const struct sockaddr *sa, char text[46], unsigned char mapped[16], uint16_t *port);
 
 /* What an event does. A stream's connection calls them when its stream's turn has come. */
 void conn_readable(struct conn *c);

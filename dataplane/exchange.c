@@ -137,6 +137,8 @@ struct xio *exchange_begin(struct conn *c)
     arena_init_in(&x->arena, io->embedded, sizeof(io->embedded), EXCHANGE_ARENA_CAP);
     x->times.start = worker_now(w);
     x->peer_ip = x->client_ip = str_n(c->peer_ip, c->peer_ip_len);
+    if (unlikely(c->proxied))
+        x->client_ip = str_of(c->client.ip);
     x->peer_port = c->peer_port;
     x->local_ip = str_of(c->local_ip);
     x->local_port = c->local_port;
@@ -203,14 +205,24 @@ static void out_of_ready(struct xio *io)
     io->in_ready = false;
 }
 
+static void count_stream(const struct exchange *x)
+{
+    char digits[20], *end = digits + sizeof(digits), *at = str_u64(x->resp.status, end);
+
+    metric_add_with(M_STREAMS, &(struct str){at, (size_t)(end - at)}, 1);
+}
+
 static void log_exchange(struct xio *io)
 {
     struct exchange *x = &io->x;
 
     x->times.end = worker_now(io->w);
     x->bytes_in += io->body_bytes;
-    if (io->log_due)
-        chain_log(x);
+    if (!io->log_due)
+        return;
+    if (x->stream)
+        count_stream(x);
+    chain_log(x);
 }
 
 /* The client has gone before the end: as the reference's status 499. */
@@ -309,7 +321,7 @@ static struct xio *finish(struct xio *io)
     struct conn *c = io->c;
     bool keep_alive = io->keep_alive && io->body_done && !io->body_bad;
     /* a client that expected to go on may have sent more already */
-    bool unread = !io->body_done || io->body_bad || (io->x.req.keep_alive && !keep_alive);
+    bool unread = !io->body_done || io->body_bad || io->x.stream || (io->x.req.keep_alive && !keep_alive);
 
     c->xio = NULL;
     out_of_ready(io);
@@ -343,9 +355,14 @@ void exchange_run(struct xio *io)
 
 void exchange_upstream_timeout(struct xio *io)
 {
-    if (io->state == XS_SEND) {
+    if (io->state == XS_SEND || io->state == XS_DIAL) {
         io->running = true;
         up_failed_try(io, 504);
+        io->running = false;
+        exchange_run(io);
+    } else if (io->state == XS_TUNNEL) { /* nobody has anything to say */
+        io->running = true;
+        step_go(io, XS_LOG);
         io->running = false;
         exchange_run(io);
     } else {

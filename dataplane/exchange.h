@@ -62,6 +62,7 @@ struct exchange {
     uint64_t connection;         /* number of the client's connection since the start */
     uint32_t connection_requests; /* this request is the n-th on it, from 1 */
     bool tls;                    /* the client's connection */
+    bool stream;                 /* a connection of the stream proxy, no request: req and resp are empty */
     bool peer_trusted;           /* in trusted_ips */
     struct str sni;
 

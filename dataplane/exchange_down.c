@@ -121,19 +121,6 @@ static bool fill_down(struct xio *io)
     return down_queue_piece(io, piece, io->resp_done);
 }
 
-/* After 101 the bytes are nobody's but the two ends'. */
-static enum step begin_tunnel(struct xio *io)
-{
-    io->keep_alive = false;
-    io->resp_at = io->u->at;
-    io->resp_framing = RESP_CLOSE;
-    io->body = io->c->at;
-    io->up_done = true;
-    io->up_ended = false; /* now it tells that the client's side has been closed */
-    step_go(io, XS_TUNNEL);
-    return STEP_GO;
-}
-
 enum step in_RESPOND(struct xio *io)
 {
     struct uconn *u = io->u;
@@ -145,7 +132,7 @@ enum step in_RESPOND(struct xio *io)
         if (!down_queue_head(io))
             return cut(io);
         if (io->x.resp.status == 101)
-            return begin_tunnel(io);
+            return tunnel_begin(io);
     }
     if (!io->up_done && !io->up_failed) {
         switch (up_pump(io)) {
@@ -179,71 +166,5 @@ enum step in_RESPOND(struct xio *io)
         conn_wait_over(io->c);
     up_wait(io, io->up_done || io->up_failed ? s->read_timeout : s->write_timeout);
     uconn_want_read(u, true);
-    return STEP_WAIT;
-}
-
-/* ---- TUNNEL ---- */
-
-/* Queues from[*at..len) when the queue is empty, and clears the window when it has gone. */
-static void tunnel_fill(struct outq *q, struct buf *b, uint32_t *at, uint32_t start)
-{
-    if (!outq_empty(q) || !b)
-        return;
-    if (*at < b->len) {
-        outq_add(q, b->data + *at, b->len - *at);
-        *at = b->len;
-    } else {
-        *at = b->len = start;
-    }
-}
-
-/* One direction. 0: goes on, 1: blocked, -1: broken. */
-static int tunnel_push(struct outq *q, struct buf *b, uint32_t *at, uint32_t start, struct io *to, uint64_t *count)
-{
-    size_t n;
-    int rc;
-
-    do {
-        tunnel_fill(q, b, at, start);
-        rc = outq_write(q, to, &n);
-        *count += n;
-    } while (rc == 0 && b && *at < b->len);
-    if (rc == 0)
-        tunnel_fill(q, b, at, start);
-    return rc;
-}
-
-enum step in_TUNNEL(struct xio *io)
-{
-    struct conn *c = io->c;
-    struct uconn *u = io->u;
-    uint64_t up = 0;
-    int rc;
-
-    rc = tunnel_push(&io->down, u->buf, &u->at, io->resp_at, &c->io, &io->x.bytes_out);
-    if (rc < 0 || (rc > 0 && !outq_keep(&io->down, &io->x.arena)))
-        return step_go(io, XS_LOG);
-    conn_want_write(c, rc > 0);
-    if (rc == 0)
-        uconn_want_read(u, !u->eof);
-    rc = tunnel_push(&io->up, c->rbuf, &c->at, io->body, &u->io, &up);
-    if (rc < 0)
-        return step_go(io, XS_LOG);
-    uconn_want_write(u, rc > 0);
-    if (rc == 0)
-        conn_want_read(c, !c->eof);
-    io->x.bytes_in += up;
-    if (u->eof && outq_empty(&io->down) && !io->down_ended) {
-        io->down_ended = true;
-        c->io.ops->shutdown(&c->io);
-    }
-    if (c->eof && outq_empty(&io->up) && !io->up_ended) {
-        io->up_ended = true;
-        u->io.ops->shutdown(&u->io);
-    }
-    if ((u->eof && c->eof && io->down_ended && io->up_ended) || u->broken)
-        return step_go(io, XS_LOG);
-    conn_wait_over(c);
-    up_wait(io, io->x.match.service->def.read_timeout);
     return STEP_WAIT;
 }

@@ -45,4 +45,11 @@ bool down_queue_head(struct xio *io);
 /* Body filters, then a piece into the queue. False: not what Content-Length promised. */
 bool down_queue_piece(struct xio *io, struct str piece, bool last);
 
+/* ---- exchange_stream.c ---- */
+
+/* Both heads are done, or there are none: to TUNNEL. */
+enum step tunnel_begin(struct xio *io);
+/* The PROXY header that the service wants; "": none. p NULL: the arena's cap. */
+struct str up_greeting(struct xio *io);
+
 #endif

@@ -37,6 +37,17 @@ static uint32_t next_turn(struct worker *w, const struct c_upstream *up)
     return turns[at].turn++ % up->n_wheel;
 }
 
+/* In turn, but no target that this exchange has found dead, while there are others. */
+static const struct c_target *next_target(struct xio *io)
+{
+    const struct c_upstream *up = io->upstream;
+    uint32_t at = up->wheel[next_turn(io->w, up)];
+
+    for (uint32_t i = 1; unlikely(io->failed_targets) && i < up->n_wheel && at < 64 && io->failed_targets & 1ull << at; i++)
+        at = up->wheel[next_turn(io->w, up)];
+    return &up->targets[at];
+}
+
 /* For logs, after the connection may have gone. */
 static void note_target(struct xio *io, const struct address *addr)
 {
@@ -82,7 +93,7 @@ enum step in_PICK(struct xio *io)
     if (io->waiting_name)
         return STEP_WAIT;
     if (!io->target)
-        io->target = &io->upstream->targets[io->upstream->wheel[next_turn(io->w, io->upstream)]];
+        io->target = next_target(io);
     switch (name_lookup(io->w, io->target->host, io, &addr)) {
     case LOOKUP_OK: break;
     case LOOKUP_WAIT:
@@ -101,16 +112,23 @@ enum step in_PICK(struct xio *io)
     sni = server_name(io);
     x->tries++;
     x->times.upstream_sent = worker_now(io->w);
-    if (x->match.service->http2) {
+    if (x->match.service->http2 && !x->stream) {
         io->u = http2_open(io->w, addr, io->target->port, x->match.service->tls_ctx, sni, &io->reused);
     } else {
-        io->u = io->no_pool ? NULL : pool_take(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
+        bool own = x->stream || x->match.service->def.proxy_protocol >= 0; /* no other client's */
+        struct str greeting = own ? up_greeting(io) : STR("");
+
+        if (!greeting.p)
+            return step_fail(io, 500, NULL);
+        io->u = io->no_pool || own ? NULL : pool_take(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
         io->reused = io->u != NULL;
         if (!io->u)
             io->u = dial(io->w, addr, io->target->port, x->match.service->tls_ctx, sni);
+        if (io->u && own)
+            uconn_greet(io->u, greeting);
     }
     note_target(io, addr);
-    step_go(io, XS_SEND);
+    step_go(io, x->stream ? XS_DIAL : XS_SEND);
     if (!io->u)
         return up_failed_try(io, 502);
     io->u->xio = io;
@@ -130,7 +148,7 @@ void up_release(struct xio *io)
         return;
     u->xio = NULL;
     if (io->resp_done && io->up_done && io->x.resp.keep_alive && io->resp_framing != RESP_CLOSE &&
-        u->buf && u->at == u->buf->len && io->state != XS_TUNNEL)
+        u->buf && u->at == u->buf->len && io->x.match.service->def.proxy_protocol < 0)
         pool_give(u);
     else
         uconn_kill(u);
@@ -168,6 +186,8 @@ enum step up_failed_try(struct xio *io, unsigned status)
         io->no_pool = true;
     } else if (again && x->tries <= x->match.service->def.retries) {
         metric_add(M_UPSTREAM_RETRIES, 1);
+        if (io->target - io->upstream->targets < 64)
+            io->failed_targets |= 1ull << (io->target - io->upstream->targets);
         io->target = NULL;
     } else {
         return step_fail(io, status, NULL);

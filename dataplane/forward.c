@@ -23,12 +23,12 @@ static bool is_address(struct str s)
 
 void forward_real_ip(struct exchange *x)
 {
-    bool list = x->worker->set->real_ip_header == REAL_IP_X_FORWARDED_FOR;
+    int header = x->worker->set->real_ip_header;
+    bool list = header == REAL_IP_X_FORWARDED_FOR;
     struct header *h;
     struct str rest, piece, last = STR_NONE;
 
-    x->client_ip = x->peer_ip;
-    if (likely(!x->peer_trusted))
+    if (likely(!x->peer_trusted) || header == REAL_IP_PROXY_PROTOCOL) /* that one is known already */
         return;
     h = headers_find_id(&x->req.headers, list ? HDR_X_FORWARDED_FOR : HDR_X_REAL_IP);
     if (!h)
@@ -150,7 +150,9 @@ static void out_forwarded(struct head_out *o, struct exchange *x)
     struct str value;
 
     out_line(o, STR("X-Real-IP: "), x->client_ip);
-    out_appended(o, STR("X-Forwarded-For: "), &x->req.headers, HDR_X_FORWARDED_FOR, x->peer_ip);
+    /* the first in the list is the client itself */
+    out_appended(o, STR("X-Forwarded-For: "), &x->req.headers, HDR_X_FORWARDED_FOR,
+                 headers_find_id(&x->req.headers, HDR_X_FORWARDED_FOR) ? x->peer_ip : x->client_ip);
     out_line(o, STR("X-Forwarded-Proto: "), str_of(plugin_scheme(x)));
     out_line(o, STR("X-Forwarded-Host: "), plugin_forwarded_host(x));
     out_number_line(o, STR("X-Forwarded-Port: "), plugin_forwarded_port(x));

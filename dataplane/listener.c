@@ -74,6 +74,11 @@ static int make_addr(const struct listen_addr *a, union any_addr *out, socklen_t
     return -1;
 }
 
+static const char *setting_of(const struct listener *l)
+{
+    return l->kind == LISTEN_STREAM ? "stream_listen" : "proxy_listen";
+}
+
 static int open_one(struct listener *l, uint16_t port, struct err *e)
 {
     union any_addr addr;
@@ -81,7 +86,7 @@ static int open_one(struct listener *l, uint16_t port, struct err *e)
     int on = 1;
 
     if (make_addr(l->addr, &addr, &len) != 0)
-        return err_set(e, ERR_INVALID, "proxy_listen: '%s' is not an address", l->addr->host);
+        return err_set(e, ERR_INVALID, "%s: '%s' is not an address", setting_of(l), l->addr->host);
     if (port)
         addr.v4.sin_port = htons(port); /* the same place for both families */
     l->fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -94,7 +99,7 @@ static int open_one(struct listener *l, uint16_t port, struct err *e)
     if (addr.sa.sa_family == AF_INET6 && setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0)
         return err_sys(e, "socket options");
     if (bind(l->fd, &addr.sa, len) != 0)
-        return err_sys(e, "proxy_listen %s:%u", l->addr->host, l->addr->port);
+        return err_sys(e, "%s %s:%u", setting_of(l), l->addr->host, l->addr->port);
     len = sizeof(addr);
     if (getsockname(l->fd, &addr.sa, &len) != 0)
         return err_sys(e, "getsockname");
@@ -104,11 +109,17 @@ static int open_one(struct listener *l, uint16_t port, struct err *e)
 
 int listeners_open(struct worker *w, const struct worker *first, SSL_CTX *tls, struct err *e)
 {
-    w->listeners = xcalloc(w->set->n_proxy ? w->set->n_proxy : 1, sizeof(*w->listeners));
-    for (size_t i = 0; i < w->set->n_proxy; i++) {
-        struct listener *l = &w->listeners[w->n_listeners++];
+    const struct dp_settings *set = w->set;
+    size_t n = set->n_proxy + set->n_stream;
 
-        *l = (struct listener){.w = w, .addr = &w->set->proxy[i], .fd = -1, .again = {.fn = on_again}};
+    w->listeners = xcalloc(n ? n : 1, sizeof(*w->listeners));
+    for (size_t i = 0; i < n; i++) {
+        struct listener *l = &w->listeners[w->n_listeners++];
+        bool stream = i >= set->n_proxy;
+
+        *l = (struct listener){.w = w, .fd = -1, .again = {.fn = on_again}};
+        l->kind = stream ? LISTEN_STREAM : LISTEN_HTTP;
+        l->addr = stream ? &set->stream[i - set->n_proxy] : &set->proxy[i];
         if (l->addr->ssl) {
             SSL_CTX_up_ref(tls);
             l->tls = tls;

@@ -4,8 +4,11 @@
 
 #include "dataplane/worker.h"
 
+enum listen_kind { LISTEN_HTTP, LISTEN_STREAM };
+
 struct listener {
     struct worker *w;
+    enum listen_kind kind;
     const struct listen_addr *addr;
     int fd;
     uint16_t port; /* got, for port 0 */
@@ -15,7 +18,7 @@ struct listener {
 };
 
 /*
- * Opens one socket per address of proxy_listen for w, on the ports that `first` got (NULL: w
+ * Opens one socket per address of proxy_listen, then of stream_listen, for w, on the ports that `first` got (NULL: w
  * is the first; port 0 takes a free one). tls is the default context of ssl addresses.
  * Errors: an address that cannot be bound.
  */

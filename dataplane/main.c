@@ -316,19 +316,27 @@ static void tell_manager(const char *state)
         LOG(LOG_WARN, "notify_failed", "cause=\"%s\"", err_text(&e));
 }
 
+static void add_listeners(struct sbuf *line, const struct listener *l, size_t n)
+{
+    for (size_t i = 0; i < n; i++, l++) {
+        const struct listen_addr *a = l->addr;
+        bool v6 = strchr(a->host, ':') != NULL;
+        sbuf_addf(line, " %s%s%s:%u%s", v6 ? "[" : "", a->host, v6 ? "]" : "", l->port, a->ssl ? " ssl" : "");
+    }
+}
+
 static void say_ready(const struct program *p)
 {
+    const struct listener *l = p->workers[0].listeners;
     struct sbuf line = {0};
 
     sbuf_adds(&line, "weir-dp ready: proxy");
-    for (size_t i = 0; i < p->set.n_proxy; i++) {
-        const struct listen_addr *a = &p->set.proxy[i];
-        bool v6 = strchr(a->host, ':') != NULL;
-        sbuf_addf(&line, " %s%s%s:%u%s", v6 ? "[" : "", a->host, v6 ? "]" : "", p->workers[0].listeners[i].port,
-                  a->ssl ? " ssl" : "");
-    }
+    add_listeners(&line, l, p->set.n_proxy);
     if (p->set.n_proxy == 0)
         sbuf_adds(&line, " off");
+    if (p->set.n_stream)
+        sbuf_adds(&line, ", stream");
+    add_listeners(&line, l + p->set.n_proxy, p->set.n_stream);
     for (size_t i = 0; p->status && i < p->set.n_status; i++)
         sbuf_addf(&line, "%s %s:%u", i ? "" : ", status", p->set.status[i].host, status_port(p->status, i));
     sbuf_addf(&line, ", version %llu",
@@ -355,8 +363,8 @@ static void raise_limits(void)
 
 static bool any_ssl(const struct dp_settings *s)
 {
-    for (size_t i = 0; i < s->n_proxy; i++)
-        if (s->proxy[i].ssl)
+    for (size_t i = 0; i < s->n_proxy + s->n_stream; i++)
+        if (i < s->n_proxy ? s->proxy[i].ssl : s->stream[i - s->n_proxy].ssl)
             return true;
     return false;
 }

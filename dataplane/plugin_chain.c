@@ -66,7 +66,8 @@ static bool applies(const struct exchange *x, const struct c_plugin *p)
     const struct c_route *r = x->match.route;
     const struct c_service *s = x->match.service;
 
-    return (uuid_is_nil(&p->def.route) || (r && uuid_eq(&p->def.route, &r->def.id))) &&
+    return p->protocols & (x->stream ? PROTOCOLS_STREAM : PROTOCOLS_HTTP) &&
+           (uuid_is_nil(&p->def.route) || (r && uuid_eq(&p->def.route, &r->def.id))) &&
            (uuid_is_nil(&p->def.service) || (s && uuid_eq(&p->def.service, &s->def.id)));
 }
 
@@ -97,6 +98,8 @@ static const struct chain *base_chain(struct exchange *x)
     const struct chain *c = x->match.route
                                 ? config_chain(x->config, x->match.route, x->match.service)
                                 : config_global_chain(x->config);
+    if (c && unlikely(x->stream))
+        c = c->streams;
     return c ? c : &chain_empty;
 }
 

@@ -216,6 +216,10 @@ void exchange_error(struct exchange *x, unsigned status, const char *message)
 {
     const struct header *accept = headers_find_id(&x->req.headers, HDR_ACCEPT);
 
+    if (unlikely(x->stream)) { /* only the log gets to see it */
+        exchange_answer(x, status, NULL, str_of(message ? message : status_text(status)));
+        return;
+    }
     answer_page(x, status, accept ? accepted(accept->value) : PAGE_JSON, message);
 }
 
@@ -259,6 +263,10 @@ void respond_failure(struct exchange *x, unsigned status, const char *message)
 
     if (!message)
         message = failure_text(status);
+    if (unlikely(x->stream)) {
+        exchange_answer(x, status, NULL, str_of(message));
+        return;
+    }
     if (status == 431)
         status = 400; /* as the reference's 494 */
     if (wanted && str_starts(wanted->value, STR("application/grpc"))) {

@@ -157,7 +157,7 @@ static const char *const log_words[] = {
 #undef X
     NULL};
 
-static const char *const real_ip_words[] = {"X-Real-IP", "X-Forwarded-For", NULL};
+static const char *const real_ip_words[] = {"X-Real-IP", "X-Forwarded-For", "proxy_protocol", NULL};
 
 static const char *const cipher_words[] = {"modern", "intermediate", "old", "fips", "custom", NULL};
 static const char *const prefer_words[] = {"suite", "on", "off", NULL};
@@ -168,7 +168,9 @@ static const char *const verify_client_words[] = {VERIFY_CLIENT_WORDS, NULL};
 /* clang-format off */
 static const struct setting table[] = {
     {"proxy_listen", ST_TEXT, OFF(proxy_listen), .dflt = "0.0.0.0:8000, 0.0.0.0:8443 ssl http2", .check = check_listen,
-     .doc = "Addresses for clients, with their options: ssl, backlog=N; or off. http2 is understood, but clients get HTTP/1.1."},
+     .doc = "Addresses for clients, with their options: ssl, proxy_protocol, backlog=N; or off. http2 is understood, but clients get HTTP/1.1."},
+    {"stream_listen", ST_TEXT, OFF(stream_listen), .dflt = "off", .check = check_listen,
+     .doc = "Addresses for TCP and TLS streams, with their options: ssl, proxy_protocol, backlog=N; or off."},
     {"status_listen", ST_TEXT, OFF(status_listen), .dflt = "127.0.0.1:8100", .check = check_listen,
      .doc = "Addresses of the status and metrics listener, or off."},
     {"control_plane", ST_TEXT, OFF(control_plane),
@@ -189,7 +191,7 @@ static const struct setting table[] = {
     {"drain_timeout", ST_DURATION, OFF(drain_timeout_us), .dflt = "30s", .max = 86400e6,
      .doc = "How long requests may go on after TERM."},
     {"client_header_timeout", ST_DURATION, OFF(client_header_timeout_us), .dflt = "60s", .min = 1e4, .max = 86400e6,
-     .doc = "Time for a request's head, from its first byte."},
+     .doc = "Time for a request's head, from its first byte; for a PROXY header and a ClientHello, from the start."},
     {"client_body_timeout", ST_DURATION, OFF(client_body_timeout_us), .dflt = "60s", .min = 1e4, .max = 86400e6,
      .doc = "Longest pause between two pieces of a request's body."},
     {"client_write_timeout", ST_DURATION, OFF(client_write_timeout_us), .dflt = "60s", .min = 1e4, .max = 86400e6,
@@ -230,7 +232,7 @@ static const struct setting table[] = {
     {"trusted_ips", ST_TEXT, OFF(trusted_ips_text), .check = check_trusted,
      .doc = "Addresses and ranges whose X-Forwarded-* and real_ip_header are believed."},
     {"real_ip_header", ST_ENUM, OFF(real_ip_header), .dflt = "X-Real-IP", .words = real_ip_words,
-     .doc = "Header that tells the client's address when the peer is trusted."},
+     .doc = "Header that tells the client's address when the peer is trusted; proxy_protocol: the PROXY header's address."},
     {"headers", ST_TEXT, OFF(headers_text), .dflt = "server_tokens, latency_tokens, X-Kong-Request-Id", .check = check_headers,
      .doc = "Headers that the gateway adds to responses, or off."},
     {"headers_upstream", ST_TEXT, OFF(headers_upstream_text), .dflt = "X-Kong-Request-Id", .check = check_headers_upstream,
@@ -301,6 +303,7 @@ static int finish(struct dp_settings *s, struct err *e)
 {
     if (parse_workers(s->workers_text, &s->n_workers, e) != 0 ||
         listen_parse(s->proxy_listen, &s->proxy, &s->n_proxy, e) != 0 ||
+        listen_parse(s->stream_listen, &s->stream, &s->n_stream, e) != 0 ||
         listen_parse(s->status_listen, &s->status, &s->n_status, e) != 0 ||
         parse_trusted(s->trusted_ips_text, &s->trusted, &s->n_trusted, e) != 0 ||
         parse_headers(s->headers_text, &s->headers, e) != 0)
@@ -315,9 +318,9 @@ static int finish(struct dp_settings *s, struct err *e)
     if (count_items(s->ssl_cert) != count_items(s->ssl_cert_key))
         return err_set(e, ERR_INVALID, "ssl_cert and ssl_cert_key belong together: %zu and %zu files",
                        count_items(s->ssl_cert), count_items(s->ssl_cert_key));
-    for (size_t i = 0; i < s->n_proxy; i++)
-        if (s->proxy[i].proxy_protocol)
-            return err_set(e, ERR_INVALID, "proxy_listen: proxy_protocol is not supported yet");
+    for (size_t i = 0; i < s->n_stream; i++)
+        if (s->stream[i].http2)
+            return err_set(e, ERR_INVALID, "stream_listen: http2 is for proxy_listen, expected ssl, proxy_protocol, backlog=N");
     return 0;
 }
 
@@ -344,6 +347,7 @@ void dp_settings_fini(struct dp_settings *s)
     }
     free(s->labels);
     free(s->proxy);
+    free(s->stream);
     free(s->status);
     free(s->trusted);
 }

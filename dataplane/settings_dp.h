@@ -36,11 +36,11 @@ struct cidr {
 enum cipher_suite { CIPHERS_MODERN, CIPHERS_INTERMEDIATE, CIPHERS_OLD, CIPHERS_FIPS, CIPHERS_CUSTOM };
 enum prefer_server { PREFER_AS_SUITE, PREFER_ON, PREFER_OFF };
 
-enum real_ip_header { REAL_IP_X_REAL_IP, REAL_IP_X_FORWARDED_FOR };
+enum real_ip_header { REAL_IP_X_REAL_IP, REAL_IP_X_FORWARDED_FOR, REAL_IP_PROXY_PROTOCOL };
 
 struct dp_settings {
     /* as given; the table is in settings_dp.c */
-    const char *proxy_listen, *status_listen, *control_plane, *declarative, *data_dir, *workers_text;
+    const char *proxy_listen, *stream_listen, *status_listen, *control_plane, *declarative, *data_dir, *workers_text;
     const char *cluster_ca, *cluster_cert, *cluster_cert_key;
     const char *ssl_cert, *ssl_cert_key; /* lists of files, commas between them */
     int ssl_cipher_suite;                /* enum cipher_suite */
@@ -74,8 +74,8 @@ struct dp_settings {
 
     /* made of it by dp_settings_load */
     unsigned n_workers;
-    struct listen_addr *proxy, *status;
-    size_t n_proxy, n_status;
+    struct listen_addr *proxy, *stream, *status;
+    size_t n_proxy, n_stream, n_status;
     struct cidr *trusted;
     size_t n_trusted;
     unsigned headers;          /* HT_BIT of what responses carry */

@@ -74,7 +74,9 @@ struct xio {
     bool up_done;               /* and written */
     bool up_sent_any;           /* of this try */
     bool up_failed;             /* writing is over, the response may still come */
+    bool up_stalled;            /* of a tunnel: the upstream takes nothing now */
     unsigned names_failed;
+    uint64_t failed_targets;    /* bits of the first 64 */
 
     /* response */
     struct buf *resp_buf;       /* pinned head when u->buf has been replaced */

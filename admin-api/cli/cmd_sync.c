@@ -381,7 +381,8 @@ static json_t *request_body(const struct change *c)
         json_object_del(body, "created_at");
     json_object_del(body, "updated_at");
     for (const struct field *f = c->ent->fields; f->name; f++)
-        if (f->flags & (FF_TRANSIENT | FF_INTERNAL))
+        if (f->flags & (FF_TRANSIENT | FF_INTERNAL) ||
+            (f->flags & FF_QUIET && json_is_null(json_object_get(body, f->name)))) /* the reference knows none of ours */
             json_object_del(body, f->name);
     return body;
 }

@@ -38,6 +38,8 @@ static const struct field fields[] = {
             .doc = "Ids of the CA certificates that the upstream's certificate is verified with."),
     F_BOOL(struct service, enabled, 18, .flags = FF_REQUIRED, .dflt = "true",
            .doc = "When false, its routes behave as if they were absent."),
+    F_ENUM(struct service, proxy_protocol, 40, .flags = FF_QUIET, .one_of = LIST("v1", "v2"),
+           .doc = "PROXY protocol header that connections to the upstream begin with: v1, v2 or none."),
     F_END
 };
 
@@ -50,6 +52,9 @@ static const struct check checks_list[] = {
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "tls_verify", .then_match = MUST_BE_NULL},
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "tls_verify_depth", .then_match = MUST_BE_NULL},
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "ca_certificates", .then_match = MUST_BE_NULL},
+    /* connections of those are shared by clients, or there are none */
+    {CK_CONDITIONAL, .if_field = "protocol", .if_match = MATCH(.one_of = LIST("grpc", "grpcs", "udp")),
+     .then_field = "proxy_protocol", .then_match = MUST_BE_NULL, .quiet = true},
 };
 /* clang-format on */
 

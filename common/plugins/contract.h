@@ -44,6 +44,8 @@ struct plugin_contract {
 
 #define PROTOCOLS_HTTP                                                                             \
     (1u << PROTO_GRPC | 1u << PROTO_GRPCS | 1u << PROTO_HTTP | 1u << PROTO_HTTPS)
+#define PROTOCOLS_STREAM                                                                           \
+    (1u << PROTO_TCP | 1u << PROTO_TLS | 1u << PROTO_TLS_PASSTHROUGH | 1u << PROTO_UDP)
 #define PROTOCOLS_ALL ((1u << PROTO_COUNT) - 1)
 
 /* Every contract, highest priority first; NULL-terminated. */

@@ -69,7 +69,7 @@ struct up_codec {
     int (*take_piece)(struct xio *io, struct str *piece);
 };
 
-extern const struct down_codec down_http1, down_http2;
+extern const struct down_codec down_http1, down_http2, down_raw;
 extern const struct up_codec up_http1, up_http2;
 
 #endif

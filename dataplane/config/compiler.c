@@ -42,7 +42,7 @@ struct compiler *compiler_new(void)
     while (plugin_contracts[c->n_order])
         c->n_order++;
     c->order = xcalloc(c->n_order + 1u, sizeof(const struct plugin_contract *));
-    c->pick = xcalloc(c->n_order + 1u, sizeof(const struct o_plugin *));
+    c->pick = xcalloc(2 * c->n_order + 1u, sizeof(const struct o_plugin *));
     for (unsigned i = 0; i < c->n_order; i++)
         c->order[i] = plugin_contracts[i];
     qsort(c->order, c->n_order, sizeof(const struct plugin_contract *), contract_cmp);

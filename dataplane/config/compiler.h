@@ -7,7 +7,7 @@
 struct compiler {
     struct config *newest;                /* one reference, or NULL */
     const struct plugin_contract **order; /* contracts as chains run them */
-    const struct o_plugin **pick;         /* per contract: the best row so far */
+    const struct o_plugin **pick;         /* per contract: the best row so far for HTTP; then the same for streams */
     unsigned n_order;
     enum router_flavor flavor;
     struct pmap client_tls; /* struct tls_obj by its key */

@@ -30,6 +30,7 @@ struct c_plugin {
     const void *conf;  /* decoded by the contract's table */
     void *prepared;    /* what ops->prepare made of it, or NULL */
     uint32_t order;    /* position in the chain: higher priority, smaller number */
+    uint32_t protocols; /* bits 1u << enum protocol: whose chains it is in */
     bool observe;
 };
 
@@ -41,6 +42,7 @@ struct chain {
     const struct c_plugin *const *v; /* by order */
     uint32_t n;
     uint32_t phases; /* PH_BIT of every phase that any of them has */
+    const struct chain *streams; /* of the same scope: rows for stream protocols; NULL: none */
 };
 
 struct c_target {

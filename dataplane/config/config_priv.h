@@ -33,8 +33,8 @@ struct ent_obj {
 
 struct chain_obj {
     struct obj o;
-    struct chain c;
-    const struct c_plugin *v[];
+    struct chain c, streams;
+    const struct c_plugin *v[]; /* of both */
 };
 
 /* Regular expressions of a route: one per path (NULL: a prefix), then one per header value. */

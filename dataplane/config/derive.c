@@ -23,47 +23,74 @@ static const struct uuid nil_id;
 
 struct picking {
     const struct o_plugin **pick;
+    unsigned n_order;           /* pick holds that many for HTTP, and as many for streams */
     const struct uuid *service; /* rows for another service do not count; NULL: no matter */
 };
 
-static void pick(struct obj *o, void *arg)
+static void prefer(const struct o_plugin **best, const struct o_plugin *row)
 {
-    const struct picking *p = arg;
-    const struct o_plugin *row = (const struct o_plugin *)o, **best = &p->pick[row->c.order];
-
-    if (p->service && !uuid_is_nil(&row->c.def.service) &&
-        !uuid_eq(&row->c.def.service, p->service))
-        return;
     if (!*best || row->rank < (*best)->rank ||
         (row->rank == (*best)->rank &&
          memcmp(&row->head.id, &(*best)->head.id, sizeof(struct uuid)) > 0))
         *best = row;
 }
 
+static void pick(struct obj *o, void *arg)
+{
+    const struct picking *p = arg;
+    const struct o_plugin *row = (const struct o_plugin *)o;
+
+    if (p->service && !uuid_is_nil(&row->c.def.service) &&
+        !uuid_eq(&row->c.def.service, p->service))
+        return;
+    if (row->c.protocols & PROTOCOLS_HTTP)
+        prefer(&p->pick[row->c.order], row);
+    if (row->c.protocols & PROTOCOLS_STREAM)
+        prefer(&p->pick[p->n_order + row->c.order], row);
+}
+
+static uint32_t count(const struct o_plugin *const *picked, unsigned n_order)
+{
+    uint32_t n = 0;
+
+    for (unsigned i = 0; i < n_order; i++)
+        n += picked[i] != NULL;
+    return n;
+}
+
+/* What has been picked, into v. */
+static void fill(struct chain *out, const struct c_plugin **v, const struct o_plugin *const *picked, unsigned n_order)
+{
+    out->v = v;
+    for (unsigned i = 0; i < n_order; i++) {
+        if (!picked[i])
+            continue;
+        v[out->n++] = &picked[i]->c;
+        out->phases |= picked[i]->c.contract->phases;
+    }
+}
+
 static const struct obj_type chain_type = {.name = "chain"};
 
-/* Merges sets (NULL: empty) of plugins; of one name the most specific row runs. */
+/* Merges sets (NULL: empty) of plugins; of one name and kind of client the most specific row runs. */
 static struct chain_obj *chain_new(struct compiler *c, const struct pmap *const *sets,
                                    size_t n_sets, const struct uuid *service)
 {
-    struct picking p = {c->pick, service};
+    const struct o_plugin **streams = c->pick + c->n_order;
+    struct picking p = {c->pick, c->n_order, service};
     struct chain_obj *chain;
-    uint32_t n = 0;
+    uint32_t n, n_streams;
 
-    memset(c->pick, 0, c->n_order * sizeof(*c->pick));
+    memset(c->pick, 0, 2 * c->n_order * sizeof(*c->pick));
     for (size_t i = 0; i < n_sets; i++)
         if (sets[i])
             pmap_each(sets[i], pick, &p);
-    for (unsigned i = 0; i < c->n_order; i++)
-        n += c->pick[i] != NULL;
-    chain = obj_new(&chain_type, sizeof(*chain) + n * sizeof(chain->v[0]));
-    chain->c.v = chain->v;
-    for (unsigned i = 0; i < c->n_order; i++) {
-        if (!c->pick[i])
-            continue;
-        chain->v[chain->c.n++] = &c->pick[i]->c;
-        chain->c.phases |= c->pick[i]->c.contract->phases;
-    }
+    n = count(c->pick, c->n_order);
+    n_streams = count(streams, c->n_order);
+    chain = obj_new(&chain_type, sizeof(*chain) + (n + n_streams) * sizeof(chain->v[0]));
+    fill(&chain->c, chain->v, c->pick, c->n_order);
+    fill(&chain->streams, chain->v + n, streams, c->n_order);
+    chain->c.streams = n_streams ? &chain->streams : NULL;
     return chain;
 }
 

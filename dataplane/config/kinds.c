@@ -444,7 +444,6 @@ static int plugin_complete(struct compiler *c, struct ent_obj *o, struct err *e)
 {
     struct o_plugin *p = (struct o_plugin *)o;
     const struct plugin *def = &p->c.def;
-    uint32_t protocols = protocol_bits(def->protocols);
     void *conf;
 
     arena_init(&p->conf_arena, 256, 0);
@@ -454,7 +453,8 @@ static int plugin_complete(struct compiler *c, struct ent_obj *o, struct err *e)
                 STR_ARG(def->name));
         return err_in(e, "name");
     }
-    if (!def->enabled || (protocols && !(protocols & PROTOCOLS_HTTP)))
+    p->c.protocols = def->protocols.n ? protocol_bits(def->protocols) : p->c.contract->protocols_default;
+    if (!def->enabled || !(p->c.protocols & (PROTOCOLS_HTTP | PROTOCOLS_STREAM)))
         return 1;
     conf = arena_zalloc(&p->conf_arena, size_max(p->c.contract->conf_size, 1));
     if (fields_decode(p->c.contract->fields, def->config.p ? def->config : STR(""), &p->conf_arena,

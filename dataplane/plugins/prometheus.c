@@ -55,7 +55,7 @@ static void on_log(struct exchange *x, const void *conf_)
     if (conf->status_code_metrics) {
         snprintf(code, sizeof(code), "%u", x->resp.status);
         metric_add_with(
-            M_KONG_HTTP_REQUESTS,
+            x->stream ? M_KONG_STREAM_SESSIONS : M_KONG_HTTP_REQUESTS,
             (struct str[]){service, route, str_of(code), source(x), WORKSPACE, consumer}, 1);
     }
     if (conf->bandwidth_metrics) {
@@ -66,7 +66,7 @@ static void on_log(struct exchange *x, const void *conf_)
                         (struct str[]){service, route, STR("egress"), WORKSPACE, consumer},
                         (int64_t)x->bytes_out);
     }
-    if (conf->latency_metrics)
+    if (conf->latency_metrics && !x->stream) /* a session is as long as its ends like */
         observe_latencies(x, (struct str[]){service, route, WORKSPACE});
 }
 

@@ -57,9 +57,30 @@ const struct uconn_ops uconn_http_ops = {
 
 /* ---- callbacks ---- */
 
+void uconn_greet(struct uconn *u, struct str greeting)
+{
+    u->greeting = greeting;
+    u->greeted = u->handshaking = true;
+}
+
+/* The socket tells whether it is connected. What has to go first fits a new one. */
+static bool greet(struct uconn *u)
+{
+    socklen_t len = sizeof(int);
+    ssize_t sent = 0;
+    int why = 0;
+
+    u->greeted = false;
+    if (getsockopt(u->io.fd, SOL_SOCKET, SO_ERROR, &why, &len) != 0 || why != 0)
+        return false;
+    if (u->greeting.len)
+        sent = send(u->io.fd, u->greeting.p, u->greeting.len, MSG_NOSIGNAL);
+    return sent == (ssize_t)u->greeting.len;
+}
+
 static void handshake(struct uconn *u)
 {
-    switch (u->io.ops->handshake(&u->io)) {
+    switch (u->greeted && !greet(u) ? IO_ERROR : u->io.ops->handshake(&u->io)) {
     case 0:
         u->handshaking = false;
         u->connected = true;

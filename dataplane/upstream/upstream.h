@@ -92,6 +92,8 @@ struct uconn {
     struct buf *buf;       /* bytes read; NULL while idle */
     uint32_t at;           /* in buf: what is not used yet */
     uint64_t requests;
+    struct str greeting;   /* while greeted: sent in front of everything, TLS too */
+    bool greeted;          /* see uconn_greet */
     bool reading, writing; /* events that are registered */
     bool handshaking, connected, eof, broken, dead;
     bool unprocessed;      /* of a stream: the upstream says that it has not looked at it */
@@ -108,6 +110,13 @@ void pool_give(struct uconn *u);
 
 /* Begins to connect; NULL with errno when the system refuses at once. */
 struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni);
+
+/*
+ * For a connection just dialled: it is not used before it stands. As with a TLS handshake,
+ * u->handshaking until ops->connected, which finds u->broken when it was refused. greeting (may
+ * be empty) is sent then, in plain text; it stays the caller's, and is there as long as u.
+ */
+void uconn_greet(struct uconn *u, struct str greeting);
 
 void uconn_kill(struct uconn *u);
 void uconn_want_read(struct uconn *u, bool want);

@@ -23,12 +23,14 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the folder with the logs")
     args, more = parser.parse_known_args()
     folder = tempfile.mkdtemp(prefix="weir-conformance-")
-    with weir.Cluster(folder, dp_flags=()) as c:
+    stream, stream_tls = weir.free_ports(2)
+    flags = ("--stream-listen", f"127.0.0.1:{stream}, 127.0.0.1:{stream_tls} ssl")
+    with weir.Cluster(folder, dp_flags=flags) as c:
         c.upstream.stop()
         status = subprocess.run([
             sys.executable, args.runner, "--admin", f"http://127.0.0.1:{c.cp.port}",
             "--proxy", f"http://127.0.0.1:{c.dp[0].port}", "--proxy-tls", f"127.0.0.1:{c.dp[0].tls_port}",
-            *more]).returncode
+            "--stream", f"127.0.0.1:{stream}", "--stream-tls", f"127.0.0.1:{stream_tls}", *more]).returncode
         c.upstream = weir.Upstream()
     if args.keep:
         print(f"logs: {folder}")

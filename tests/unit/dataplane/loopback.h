@@ -265,6 +265,7 @@ static struct c_plugin *loop_row(struct loop *l, const struct plugin_ops *ops, c
     p->def.service = bound & ON_SERVICE ? l->service.def.id : (struct uuid){{0}};
     p->ops = ops;
     p->contract = ops->contract;
+    p->protocols = PROTOCOLS_HTTP;
     p->conf = conf;
     p->order = order;
     c->plugins[c->n_plugins++] = p;

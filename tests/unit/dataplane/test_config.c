@@ -173,6 +173,43 @@ static void test_scopes(void **state)
     }
 }
 
+/* A row's protocols choose its chain; the most specific one of each kind runs. */
+static void test_rows_for_streams(void **state)
+{
+    static const struct {
+        const char *scope, *protocols;
+    } rows[] = {{NULL, "'http'"}, {"service", "'tcp', 'tls'"}, {"route", "'https', 'udp'"}};
+    static const char *const http[] = {"3", "1", "1", "1"}, *const streams[] = {"3", "2", "", ""};
+    struct sbuf records = {0}, text = {0}, doc = {0};
+    struct config *c;
+
+    (void)state;
+    put_scene(&records);
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        sbuf_clear(&doc);
+        sbuf_addf(&doc, "{'name': 'prometheus', 'protocols': [%s]", rows[i].protocols);
+        if (rows[i].scope)
+            sbuf_addf(&doc, ", '%s': {'id': '%s'}", rows[i].scope, fix_text(fix_id(i == 1 ? SERVICE : ROUTE, 1)));
+        sbuf_adds(&doc, "}");
+        fix_putf(&records, "plugins", fix_id(PLUGIN, i + 1), "%s", sbuf_str(&doc).p);
+    }
+    c = build(true, &records);
+    for (unsigned k = 0; k < 4; k++) {
+        const struct chain *chain = chain_of(c, fix_id(ROUTE, k + 1));
+
+        sbuf_clear(&text);
+        chain_text(chain, &text);
+        assert_string_equal(sbuf_str(&text).p, http[k]);
+        sbuf_clear(&text);
+        if (chain->streams)
+            chain_text(chain->streams, &text);
+        assert_string_equal(sbuf_str(&text).p, streams[k]);
+    }
+    config_release(compiler, &c);
+    sbuf_free(&text);
+    sbuf_free(&doc);
+}
+
 static void test_consumer_plugins(void **state)
 {
     struct sbuf records = {0};
@@ -783,6 +820,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_entity_compiles),
         cmocka_unit_test(test_scopes),
+        cmocka_unit_test(test_rows_for_streams),
         cmocka_unit_test(test_consumer_plugins),
         cmocka_unit_test(test_plugin_conf_is_decoded),
         cmocka_unit_test(test_consumers_and_keys),
