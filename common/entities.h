@@ -43,6 +43,8 @@ enum protocol {
         PROTO_COUNT
 };
 
+enum http_version { HTTP_1_1, HTTP_2 };
+
 struct service {
     struct uuid id;
     int64_t created_at, updated_at; /* s */
@@ -59,6 +61,7 @@ struct service {
     int64_t tls_verify_depth;
     struct list ca_certificates; /* struct str */
     bool enabled;
+    int http_version; /* enum http_version, or -1 */
 };
 
 struct endpoint { /* of a stream route */

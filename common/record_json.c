@@ -116,8 +116,15 @@ static json_t *struct_to_json(const struct field *fields, const char *at)
     json_t *out = json_object();
 
     for (const struct field *f = fields; f->name; f++) {
-        if (!(f->flags & (FF_KEY | FF_TRANSIENT | FF_RETIRED | FF_INTERNAL)))
-            json_object_set_new(out, f->name, member_to_json(f, at + f->off));
+        json_t *value;
+
+        if (f->flags & (FF_KEY | FF_TRANSIENT | FF_RETIRED | FF_INTERNAL))
+            continue;
+        value = member_to_json(f, at + f->off);
+        if (f->flags & FF_QUIET && json_is_null(value))
+            json_decref(value);
+        else
+            json_object_set_new(out, f->name, value);
     }
     return out;
 }

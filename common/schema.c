@@ -360,8 +360,10 @@ static json_t *answer_shape(const struct shape *t, const json_t *doc)
     const struct field *f;
 
     for (size_t i = 0; (f = shape_next(t, &i));) {
-        if (!(f->flags & FF_INTERNAL))
-            json_object_set_new(out, f->name, answer_value(f, json_object_get(doc, f->name)));
+        json_t *value = json_object_get(doc, f->name);
+
+        if (!(f->flags & FF_INTERNAL) && !(f->flags & FF_QUIET && (!value || json_is_null(value))))
+            json_object_set_new(out, f->name, answer_value(f, value));
     }
     for (size_t i = 0; checks && i < checks->n_shorthands; i++) {
         const struct shorthand *s = &checks->shorthands[i];

@@ -98,6 +98,7 @@ enum field_flag {
     FF_KEY = 1 << 16,          /* the record's key: not part of its body */
     FF_UNIQUE_ACROSS_WS = 1 << 17, /* printed, for clients that know workspaces */
     FF_CREDENTIAL = 1 << 18,   /* never in a log either, but not "encrypted" in /schemas */
+    FF_QUIET = 1 << 19,        /* ours: not shown while it is null, nor in /schemas */
 };
 
 enum fk_action { FK_RESTRICT, FK_CASCADE };
@@ -209,6 +210,7 @@ struct check {
     const char *else_err;
     entity_check *fn;
     bool run_with_missing_fields;
+    bool quiet; /* of fields with FF_QUIET: not in /schemas either */
 };
 
 /* ---- input-only aliases ---- */

@@ -183,7 +183,7 @@ static json_t *describe_fields(const struct field *fields)
     json_t *list = json_array();
 
     for (const struct field *f = fields; f->name; f++) {
-        if (!(f->flags & (FF_RETIRED | FF_INTERNAL)))
+        if (!(f->flags & (FF_RETIRED | FF_INTERNAL | FF_QUIET)))
             json_array_append_new(list, json_pack("{s:o}", f->name, describe_field(f)));
     }
     return list;
@@ -290,7 +290,8 @@ static json_t *describe_checks(const struct record_checks *checks)
     json_t *list = json_array();
 
     for (size_t i = 0; checks && i < checks->n_list; i++)
-        json_array_append_new(list, describe_check(&checks->list[i]));
+        if (!checks->list[i].quiet)
+            json_array_append_new(list, describe_check(&checks->list[i]));
     return list;
 }
 

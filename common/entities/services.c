@@ -38,6 +38,8 @@ static const struct field fields[] = {
             .doc = "Ids of the CA certificates that the upstream's certificate is verified with."),
     F_BOOL(struct service, enabled, 18, .flags = FF_REQUIRED, .dflt = "true",
            .doc = "When false, its routes behave as if they were absent."),
+    F_ENUM(struct service, http_version, 41, .flags = FF_QUIET, .one_of = LIST("1.1", "2"),
+           .doc = "HTTP version spoken to the upstream, 1.1 or 2; null: 1.1, and 2 for grpc and grpcs."),
     F_END
 };
 
@@ -50,6 +52,8 @@ static const struct check checks_list[] = {
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "tls_verify", .then_match = MUST_BE_NULL},
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "tls_verify_depth", .then_match = MUST_BE_NULL},
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = NO_TLS, .then_field = "ca_certificates", .then_match = MUST_BE_NULL},
+    {CK_CONDITIONAL, .if_field = "protocol", .if_match = MATCH(.not_one_of = LIST("http", "https")),
+     .then_field = "http_version", .then_match = MUST_BE_NULL, .quiet = true},
 };
 /* clang-format on */
 
