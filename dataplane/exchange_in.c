@@ -238,7 +238,7 @@ enum step in_BUFFER(struct xio *io)
         return step_go(io, XS_PICK);
     if (!body_decode(io))
         return step_fail(io, io->body_bad, NULL);
-    if (io->body_done || !x->match.route->def.request_buffering ||
+    if (io->body_done || !x->match.route->def.request_buffering || x->match.service->grpc ||
         io->decoded - io->body >= io->w->set->request_buffer_bytes) {
         conn_wait_over(io->c);
         return step_go(io, XS_PICK);
