@@ -29,4 +29,7 @@ struct uconn *http2_open(struct worker *w, const struct address *addr, uint16_t 
 /* Sends what this turn of the loop has queued, one write per session. At the quiet point. */
 void http2_flush(struct worker *w);
 
+/* After the last connection: the memory of sessions. */
+void http2_fini(struct worker *w);
+
 #endif

@@ -7,9 +7,4 @@ void http2_accept(struct conn *c)
     conn_kill(c, CLOSE_PROTOCOL);
 }
 
-void http2_flush(struct worker *w)
-{
-    w->h2_dirty = NULL;
-}
-
 const struct down_codec down_http2;
