@@ -1179,7 +1179,7 @@ static void session_flush(struct http2_wire *wire)
     if (c->lingering)
         return;
     run_due(h2);
-    if (!http2_pump(wire) || !http2_write(wire)) {
+    if (!http2_pump(wire) || (!wire->blocked && !http2_write(wire))) {
         conn_kill(c, CLOSE_CLIENT_ABORT);
         return;
     }
