@@ -157,17 +157,18 @@ enum step in_RESPOND(struct xio *io)
     for (;;) {
         if (!fill_down(io))
             return cut(io);
-        if (!outq_empty(&io->down)) {
+        if (!outq_empty(&io->down) || io->down_ended) { /* an end may be more than its bytes */
             switch (down_flush(io)) {
-            case 1: continue;
+            case 1:
+                if (io->down_ended)
+                    return step_go(io, XS_LOG);
+                continue;
             case -1: return STEP_WAIT;
             default: break;
             }
             timer_clear(&u->timer); /* it is not the upstream that is slow */
             return STEP_WAIT;
         }
-        if (io->down_ended)
-            return step_go(io, XS_LOG);
         if (!u->full_read || u->eof)
             break;
         response_window(io);

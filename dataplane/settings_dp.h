@@ -47,6 +47,8 @@ struct dp_settings {
     uint64_t client_header_timeout_us, client_body_timeout_us, client_write_timeout_us, client_idle_timeout_us;
     uint64_t client_max_header_bytes, client_max_uri_bytes, client_max_body_bytes;
     int64_t client_max_header_fields, client_max_requests;
+    int64_t http2_max_concurrent_streams, http2_max_resets, http2_max_control_frames, http2_max_continuations;
+    uint64_t http2_stream_window, http2_connection_window;
     uint64_t request_buffer_bytes;
     uint64_t upstream_max_header_bytes;
     int64_t upstream_keepalive_pool_size, upstream_keepalive_max_requests;

@@ -63,7 +63,11 @@ void http2_dirty(struct http2_wire *wire);
 /* Moves what nghttp2 has to send into out. False: the session is broken. */
 bool http2_pump(struct http2_wire *wire);
 
-/* Writes out, once. False: the socket is gone (wire->broken). */
+/*
+ * Writes out, once. False: the socket is gone (wire->broken). While wire->blocked this is for
+ * the event of the socket alone, that wakes the streams which wait: elsewhere they would be
+ * forgotten.
+ */
 bool http2_write(struct http2_wire *wire);
 
 /* All has been handed to the socket. */
