@@ -453,7 +453,9 @@ static enum parse_result note_fields(struct http2_stream *st, struct req_head *r
             return refuse(why, 400, "Bad request");
         r->content_length = (int64_t)n;
     }
-    r->chunked = !st->remote_ended && r->content_length < 0;
+    /* a short body may be here already, with its end */
+    r->chunked = r->content_length < 0 &&
+                 (!st->remote_ended || st->backlog || (st->c->rbuf && st->c->rbuf->len > st->c->at));
     h = headers_find_id(&r->headers, HDR_EXPECT);
     if (h) {
         if (!str_ieq(h->value, STR("100-continue")))
