@@ -40,6 +40,7 @@ class Peer:
         self.pongs = 0
         self.window = 65535     # of the connection, for what we send
         self.windows = {}       # of streams
+        self.opens_windows = True
 
     # ---- frames ----
 
@@ -92,6 +93,9 @@ class Peer:
                 self.requests[stream] = Request(stream, fields)
             self.requests[stream].ended = bool(flags & END_STREAM)
         elif kind == DATA:
+            if payload and self.opens_windows:
+                for window in (0, stream):
+                    self.send(WINDOW_UPDATE, 0, window, struct.pack(">I", length))
             self.requests[stream].body += payload
             self.requests[stream].ended = bool(flags & END_STREAM)
         elif kind == RST_STREAM and stream in self.requests:
