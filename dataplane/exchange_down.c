@@ -177,7 +177,7 @@ enum step in_RESPOND(struct xio *io)
     }
     if (io->c->wait == WAIT_WRITE)
         conn_wait_over(io->c);
-    up_wait(io, io->up_done || io->up_failed ? s->read_timeout : s->write_timeout);
+    up_wait(io, io->up_done || io->up_failed || outq_empty(&io->up) ? s->read_timeout : s->write_timeout);
     uconn_want_read(u, true);
     return STEP_WAIT;
 }

@@ -92,7 +92,9 @@ bool body_ask(struct xio *io)
         if (!c->codec->go_on(io))
             return false;
     }
-    conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
+    /* both sides of a stream may be silent for long once it answers: the upstream's timeout watches it */
+    if (io->state != XS_RESPOND || io->x.req.version < 20)
+        conn_wait(c, WAIT_BODY, io->w->set->client_body_timeout_us);
     if (!c->rbuf || c->rbuf->len < c->rbuf->cap || body_room(io))
         conn_want_read(c, true);
     return true;
@@ -171,18 +173,24 @@ static void answer_redirect(struct exchange *x)
 #define BITS_HTTP (1u << PROTO_HTTP | 1u << PROTO_HTTPS)
 #define BITS_GRPC (1u << PROTO_GRPC | 1u << PROTO_GRPCS)
 
-/* A grpc route met by something else, or by gRPC that HTTP/1 cannot carry. */
-static void answer_not_grpc(struct exchange *x)
+/* A grpc route met by something else, by gRPC that HTTP/1 cannot carry, or without the TLS it wants. */
+static bool answer_not_grpc(struct exchange *x, uint32_t protocols)
 {
-    const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
-
-    if (!type || !str_starts(type->value, STR("application/grpc"))) {
+    if (!exchange_is_grpc(x)) {
         exchange_error(x, 415, "Non-gRPC request matched gRPC route");
-        return;
+        return true;
     }
-    exchange_error(x, 426, "Please use HTTP2 protocol");
-    if (!add_header(x, STR("Upgrade"), STR("HTTP/2")))
-        exchange_error(x, 500, NULL);
+    if (x->req.version < 20) {
+        exchange_error(x, 426, "Please use HTTP2 protocol");
+        if (!add_header(x, STR("Upgrade"), STR("HTTP/2")))
+            exchange_error(x, 500, NULL);
+        return true;
+    }
+    if (!(protocols & 1u << PROTO_GRPC) && strcmp(plugin_scheme(x), "https") != 0) {
+        exchange_error(x, 499, "gRPC request matched gRPCs route"); /* grpc-status 1, as the reference says it */
+        return true;
+    }
+    return false;
 }
 
 bool exchange_route(struct exchange *x)
@@ -200,11 +208,7 @@ bool exchange_route(struct exchange *x)
         answer_redirect(x);
         return false;
     }
-    if (protocols & BITS_GRPC && !(protocols & BITS_HTTP) && x->req.version < 20) {
-        answer_not_grpc(x);
-        return false;
-    }
-    return true;
+    return !(protocols & BITS_GRPC && !(protocols & BITS_HTTP) && answer_not_grpc(x, protocols));
 }
 
 enum step in_ROUTE(struct xio *io)
