@@ -39,6 +39,7 @@ struct http2_stream {
     /* request */
     bool remote_ended;    /* END_STREAM has come */
     bool head_complete;
+    bool no_body;         /* END_STREAM came with the head */
     bool too_large;       /* its fields: the rest of them is not kept */
     uint16_t fields;
     uint16_t crumbs;      /* of the cookie */
@@ -453,9 +454,7 @@ static enum parse_result note_fields(struct http2_stream *st, struct req_head *r
             return refuse(why, 400, "Bad request");
         r->content_length = (int64_t)n;
     }
-    /* a short body may be here already, with its end */
-    r->chunked = r->content_length < 0 &&
-                 (!st->remote_ended || st->backlog || (st->c->rbuf && st->c->rbuf->len > st->c->at));
+    r->chunked = !st->no_body && r->content_length < 0;
     h = headers_find_id(&r->headers, HDR_EXPECT);
     if (h) {
         if (!str_ieq(h->value, STR("100-continue")))
@@ -923,6 +922,7 @@ static void headers_received(struct http2 *h2, const nghttp2_frame *frame)
         return;
     if (!st->head_complete) {
         st->head_complete = true;
+        st->no_body = last;
         make_due(st, DUE_HEAD);
     }
     if (last)
