@@ -33,6 +33,7 @@
 #define READS_PER_TURN    8
 #define IDLE_FRAMES       1000u /* without a message between them, in IDLE_FRAMES_US */
 #define IDLE_FRAMES_US    10000000u
+#define SILENCE_US        1000000u
 
 /* A head that its exchange has not taken yet; in the exchange's arena. */
 struct waiting_head {
@@ -47,6 +48,7 @@ struct http2_up_stream {
     struct uconn *u;
     int32_t id;            /* 0: nothing has been sent */
     bool to_tell;
+    uint64_t opened_us;
 
     /* request */
     struct str path, authority;
@@ -84,6 +86,7 @@ struct http2_up {
     bool no_room;          /* a stream waits for that */
     unsigned idle_frames;
     uint64_t idle_frames_since;
+    uint64_t heard_us;     /* when something came last */
 };
 
 static const struct uconn_ops session_ops;
@@ -172,6 +175,15 @@ static void end_session(struct http2_up *s)
     uconn_kill(s->u);
     tell(s);
     drop(s);
+}
+
+/* The same with a word of farewell, if it can be said at once (RFC 9113 section 6.8). */
+static void retire(struct http2_up *s)
+{
+    if (s->connected && nghttp2_session_terminate_session(s->wire.session, NGHTTP2_NO_ERROR) == 0 &&
+        http2_pump(&s->wire) && !s->wire.blocked)
+        (void)http2_write(&s->wire);
+    end_session(s);
 }
 
 static void session_failed(struct http2_up *s, const char *why)
@@ -684,6 +696,7 @@ static bool take_bytes(struct http2_up *s, struct buf *b)
             end_session(s);
         return false;
     }
+    s->heard_us = worker_now(s->w);
     used = nghttp2_session_mem_recv(s->wire.session, (const uint8_t *)b->data, (size_t)n);
     if (used < 0) {
         session_failed(s, nghttp2_strerror((int)used));
@@ -717,7 +730,7 @@ static void on_session_readable(struct uconn *u)
 /* It has rested long enough. */
 static void on_session_timeout(struct uconn *u)
 {
-    end_session(u->h2);
+    retire(u->h2);
 }
 
 static const struct uconn_ops session_ops = {
@@ -743,7 +756,8 @@ static struct uconn *open_stream(struct http2_up *s)
     struct http2_up_stream *st = http2_alloc(s->w, sizeof(*st));
     struct uconn *u = uconn_new(s->w, s->u->origin, -1, &uconn_http_ops, &up_http2);
 
-    *st = (struct http2_up_stream){.s = s, .u = u, .next = s->streams, .prev = &s->streams};
+    *st = (struct http2_up_stream){
+        .s = s, .u = u, .next = s->streams, .prev = &s->streams, .opened_us = worker_now(s->w)};
     st->heads_end = &st->heads;
     if (st->next)
         st->next->prev = &st->next;
@@ -784,7 +798,7 @@ static void rest(struct http2_up *s)
     const struct dp_settings *set = s->w->set;
 
     if (!s->connected || s->closing || s->w->draining || set->upstream_keepalive_pool_size == 0 || !has_room(s)) {
-        end_session(s);
+        retire(s);
         return;
     }
     set_idle(s, true);
@@ -818,6 +832,9 @@ static void stream_close(struct io *io)
             at = &(*at)->next_told;
         *at = st->next_told;
     }
+    /* not a word in all that time: the next request does better on another connection */
+    if (!st->ended && s->heard_us < st->opened_us && worker_now(s->w) - st->opened_us > SILENCE_US)
+        s->closing = true;
     if (s->u && st->id > 0) {
         nghttp2_session_set_stream_user_data(s->wire.session, st->id, NULL);
         if (!(st->ended && st->end_sent))
@@ -912,7 +929,7 @@ void http2_close_idle(struct origin *o)
         next = s->next;
         s->closing = true;
         if (s->n_streams == 0)
-            end_session(s);
+            retire(s);
     }
 }
 

@@ -175,23 +175,23 @@ class Http2Origin:
         with s:
             s.settimeout(weir.PATIENCE)
             s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.open.add(s)
             try:
                 if self.context:
                     s = self.context.wrap_socket(s, server_side=True)
+                self.open.add(s)
                 self.script(Peer(s))
             except (Closed, OSError):
                 pass
             except Exception as error:  # noqa: BLE001: whatever a script finds wrong
                 self.failures.append(error)
             finally:
-                self.open = {o for o in self.open if o.fileno() >= 0 and o is not s}
+                self.open.discard(s)
                 s.close()
 
     def hang_up(self):
         for s in list(self.open):
             try:
-                s.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(s, socket.SHUT_RDWR)
             except OSError:
                 pass
 

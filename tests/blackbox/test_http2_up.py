@@ -35,6 +35,13 @@ services:
   read_timeout: 300
   routes:
   - {{name: once, paths: ["/once"], strip_path: false}}
+- name: silent
+  url: http://127.0.0.1:{origin.port}
+  http_version: "2"
+  retries: 0
+  read_timeout: 1500
+  routes:
+  - {{name: silent, paths: ["/silent"], strip_path: false}}
 - name: secure
   url: https://127.0.0.1:{secure.port}
   http_version: "2"
@@ -55,7 +62,7 @@ services:
 """)
     dp = weir.DataPlane(folder, declarative=file, workers=1)
     dp.start()
-    dp.origin, dp.secure = origin, secure
+    dp.origin, dp.secure, dp.file = origin, secure, file
     yield dp
     dp.stop()
     for o in (origin, secure, old):
@@ -65,6 +72,7 @@ services:
 @pytest.fixture(autouse=True)
 def fresh(proxy):
     proxy.origin.hang_up()
+    proxy.secure.hang_up()
     weir.wait_until(lambda: idle(proxy) == 0, "kept connections to end")
     proxy.origin.requests.clear()
     proxy.origin.connections = 0
@@ -145,7 +153,9 @@ def test_nothing_is_sent_beyond_the_windows(proxy):
     def script(peer):
         peer.begin([(h2.INITIAL_WINDOW_SIZE, 1000)])
         peer.opens_windows = False
+        first = peer.next_request()
         peer.until(lambda: peer.acknowledged)
+        peer.answer(first)
         request = peer.next_request(ended=False)
         peer.until(lambda: len(request.body) >= 1000)
         peer.send(h2.PING, 0, 0, bytes(8))
@@ -162,8 +172,7 @@ def test_nothing_is_sent_beyond_the_windows(proxy):
         peer.until(lambda: False)
 
     proxy.origin.script = script
-    seen.clear()
-
+    assert proxy.get("/").status == 200  # its settings are in force
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=weir.PATIENCE) as s:
         s.sendall(b"POST /stream HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\nExpect: 100-continue\r\n\r\n")
         assert raw.read_head(s)[0].startswith(b"HTTP/1.1 100 ")
@@ -472,6 +481,42 @@ def test_read_timeout(proxy):
 
     proxy.origin.script = script
     assert proxy.get("/once").status == 504
+
+
+def test_a_silent_connection_gets_no_more_requests(proxy):
+    def script(peer):
+        peer.begin()
+        while (request := peer.next_request())[":path"] != "/silent":
+            peer.answer(request)
+        peer.until(lambda: False)
+
+    proxy.origin.script = script
+    assert proxy.get("/").status == 200
+    assert proxy.get("/silent").status == 504
+    assert proxy.get("/").status == 200
+    assert proxy.origin.connections == 2
+
+
+def test_connections_end_after_their_requests_and_when_idle(proxy, tmp_path):
+    farewells = []
+
+    def script(peer):
+        peer.begin()
+        try:
+            while True:
+                peer.answer(peer.next_request())
+        finally:
+            farewells.append(peer.goaway)
+
+    proxy.origin.script = script
+    dp = weir.DataPlane(tmp_path, "--upstream-keepalive-max-requests", "3", "--upstream-keepalive-idle-timeout", "100ms",
+                        declarative=proxy.file, workers=1)
+    dp.start()
+    for n in range(4):
+        assert dp.get("/").status == 200
+    weir.wait_until(lambda: len(farewells) == 2, "both connections to end")
+    assert farewells == [0, 0]
+    dp.stop()
 
 
 def malformed(send):
