@@ -50,7 +50,7 @@ ROOMS := common proto controlplane admin-api cli dataplane
 LIBS_common := -ljansson -lyaml -lpcre2-8 -lcrypto -lm
 LIBS_proto  := -lnng -lprotobuf-c -lssl -lcrypto
 LIBS_cp     := $(LIBS_common) $(LIBS_proto) -lsqlite3 -lmicrohttpd
-LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_extra -levent_pthreads -lssl -lcrypto
+LIBS_dp     := $(LIBS_common) $(LIBS_proto) -levent_core -levent_extra -levent_pthreads -lnghttp2 -lssl -lcrypto
 LIBS_cli    := $(LIBS_common) -lssl -lcrypto -lcurl
 
 GEN := $(B)/gen/proto/control.pb-c.c

@@ -46,6 +46,7 @@ enum protocol {
 };
 
 enum proxy_version { PROXY_V1, PROXY_V2 };
+enum http_version { HTTP_1_1, HTTP_2 };
 
 struct service {
     struct uuid id;
@@ -64,6 +65,7 @@ struct service {
     struct list ca_certificates; /* struct str */
     bool enabled;
     int proxy_protocol;          /* enum proxy_version; -1: none */
+    int http_version; /* enum http_version, or -1 */
 };
 
 struct endpoint { /* of a stream route */

@@ -105,11 +105,7 @@ static void linger_on(struct conn *c)
     conn_kill(c, CLOSE_DONE);
 }
 
-/*
- * The client may still be sending: closing now would make its system throw our answer away
- * (RFC 9112 section 9.6). So our side is closed, and what comes is read for a while.
- */
-static void linger(struct conn *c)
+void conn_linger(struct conn *c)
 {
     c->io.ops->shutdown(&c->io);
     c->lingering = true;
@@ -217,7 +213,7 @@ struct xio *conn_next(struct conn *c, bool keep_alive, bool unread)
     }
     if (!keep_alive || c->w->draining || (c->eof && !more)) {
         if (!c->eof && (unread || more))
-            linger(c);
+            conn_linger(c);
         else
             conn_kill(c, c->eof ? CLOSE_CLIENT : CLOSE_DONE);
         return NULL;
@@ -404,8 +400,7 @@ bool conn_offers_h2(const SSL *ssl)
 {
     const struct conn *c = SSL_get_ex_data(ssl, tls_ex_index());
 
-    (void)c;
-    return false;
+    return c->listener->addr->http2;
 }
 
 /* ---- the beginning ---- */

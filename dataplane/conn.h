@@ -100,6 +100,12 @@ struct conn *conn_open_slot(struct conn *parent, struct slot *slot, const struct
 void conn_kill(struct conn *c, enum close_reason why);
 
 /*
+ * The client may still be sending: closing now would make its system throw our answer away
+ * (RFC 9112 section 9.6). So our side is closed, and what comes is read for a while.
+ */
+void conn_linger(struct conn *c);
+
+/*
  * The exchange is over and has been taken off c. unread: its request has not been read to
  * the end. Returns the next exchange when its bytes are there already.
  */

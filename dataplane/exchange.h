@@ -101,6 +101,9 @@ bool exchange_client_cert(struct exchange *x);
  */
 void exchange_error(struct exchange *x, unsigned status, const char *message);
 
+/* By its content type. */
+bool exchange_is_grpc(const struct exchange *x);
+
 /* Any answer: body may be empty, content_type NULL for none. Both live in the arena. */
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct str body);
 

@@ -145,17 +145,18 @@ enum step in_RESPOND(struct xio *io)
     for (;;) {
         if (!fill_down(io))
             return cut(io);
-        if (!outq_empty(&io->down)) {
+        if (!outq_empty(&io->down) || io->down_ended) { /* an end may be more than its bytes */
             switch (down_flush(io)) {
-            case 1: continue;
+            case 1:
+                if (io->down_ended)
+                    return step_go(io, XS_LOG);
+                continue;
             case -1: return STEP_WAIT;
             default: break;
             }
             timer_clear(&u->timer); /* it is not the upstream that is slow */
             return STEP_WAIT;
         }
-        if (io->down_ended)
-            return step_go(io, XS_LOG);
         if (!u->full_read || u->eof)
             break;
         response_window(io);
@@ -164,7 +165,7 @@ enum step in_RESPOND(struct xio *io)
     }
     if (io->c->wait == WAIT_WRITE)
         conn_wait_over(io->c);
-    up_wait(io, io->up_done || io->up_failed ? s->read_timeout : s->write_timeout);
+    up_wait(io, io->up_done || io->up_failed || outq_empty(&io->up) ? s->read_timeout : s->write_timeout);
     uconn_want_read(u, true);
     return STEP_WAIT;
 }

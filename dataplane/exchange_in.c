@@ -180,18 +180,24 @@ static void answer_redirect(struct exchange *x)
 #define BITS_HTTP (1u << PROTO_HTTP | 1u << PROTO_HTTPS)
 #define BITS_GRPC (1u << PROTO_GRPC | 1u << PROTO_GRPCS)
 
-/* A grpc route met by something else, or by gRPC that HTTP/1 cannot carry. */
-static void answer_not_grpc(struct exchange *x)
+/* A grpc route met by something else, by gRPC that HTTP/1 cannot carry, or without the TLS it wants. */
+static bool answer_not_grpc(struct exchange *x, uint32_t protocols)
 {
-    const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
-
-    if (!type || !str_starts(type->value, STR("application/grpc"))) {
+    if (!exchange_is_grpc(x)) {
         exchange_error(x, 415, "Non-gRPC request matched gRPC route");
-        return;
+        return true;
     }
-    exchange_error(x, 426, "Please use HTTP2 protocol");
-    if (!add_header(x, STR("Upgrade"), STR("HTTP/2")))
-        exchange_error(x, 500, NULL);
+    if (x->req.version < 20) {
+        exchange_error(x, 426, "Please use HTTP2 protocol");
+        if (!add_header(x, STR("Upgrade"), STR("HTTP/2")))
+            exchange_error(x, 500, NULL);
+        return true;
+    }
+    if (!(protocols & 1u << PROTO_GRPC) && strcmp(plugin_scheme(x), "https") != 0) {
+        exchange_error(x, 499, "gRPC request matched gRPCs route"); /* grpc-status 1, as the reference says it */
+        return true;
+    }
+    return false;
 }
 
 bool exchange_route(struct exchange *x)
@@ -217,10 +223,8 @@ bool exchange_route(struct exchange *x)
         answer_redirect(x);
         return false;
     }
-    if (protocols & BITS_GRPC && !(protocols & BITS_HTTP) && x->req.version < 20) {
-        answer_not_grpc(x);
+    if (protocols & BITS_GRPC && !(protocols & BITS_HTTP) && answer_not_grpc(x, protocols))
         return false;
-    }
     return exchange_client_cert(x);
 }
 
@@ -255,7 +259,7 @@ enum step in_BUFFER(struct xio *io)
         return step_go(io, XS_PICK);
     if (!body_decode(io))
         return step_fail(io, io->body_bad, NULL);
-    if (io->body_done || !x->match.route->def.request_buffering ||
+    if (io->body_done || !x->match.route->def.request_buffering || x->match.service->grpc ||
         io->decoded - io->body >= io->w->set->request_buffer_bytes) {
         conn_wait_over(io->c);
         return step_go(io, XS_PICK);

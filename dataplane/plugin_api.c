@@ -357,7 +357,9 @@ enum verdict plugin_answer_json(struct exchange *x, unsigned status, const json_
 enum verdict plugin_answer_message(struct exchange *x, unsigned status, struct str message)
 {
     json_t *json = json_pack("{s:s%}", "message", message.p ? message.p : "", message.len);
-    enum verdict v = plugin_answer_json(x, status, json);
+    enum verdict v = exchange_is_grpc(x) && x->req.version == 20
+                         ? plugin_answer(x, status, "text/plain", message) /* it becomes grpc-message */
+                         : plugin_answer_json(x, status, json);
 
     json_decref(json);
     return v;

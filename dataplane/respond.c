@@ -201,8 +201,8 @@ static void answer_page(struct exchange *x, unsigned status, enum page page, con
     exchange_answer(x, status, pages[page].content_type, body.p ? body : STR(""));
 }
 
-/* The reference's answer to those who speak gRPC. */
-static void answer_grpc(struct exchange *x, unsigned status, const char *message)
+/* The reference's answer to those who speak gRPC, but not over HTTP/2. */
+static void answer_grpc_http1(struct exchange *x, unsigned status, const char *message)
 {
     struct str text = escaped(&x->arena, PAGE_JSON, str_of(message ? message : status_text(status)));
     struct str body = STR_NONE;
@@ -210,6 +210,73 @@ static void answer_grpc(struct exchange *x, unsigned status, const char *message
     if (text.p)
         body = arena_printf(&x->arena, "{\"message\":\"" STR_FMT "\"}", STR_ARG(text));
     exchange_answer(x, status, pages[PAGE_JSON].content_type, body.p ? body : STR(""));
+}
+
+bool exchange_is_grpc(const struct exchange *x)
+{
+    const struct header *type = headers_find_id(&x->req.headers, HDR_CONTENT_TYPE);
+
+    return type && str_starts(type->value, STR("application/grpc"));
+}
+
+static bool wants_grpc_status(const struct exchange *x)
+{
+    return x->req.version == 20 && exchange_is_grpc(x);
+}
+
+/* The reference's map; what it does not list as the class it belongs to. */
+static struct str grpc_status(unsigned status)
+{
+    switch (status) {
+    case 400: return STR("3");
+    case 401: return STR("16");
+    case 403: return STR("7");
+    case 404: return STR("5");
+    case 409: return STR("6");
+    case 429: return STR("8");
+    case 499: return STR("1");
+    case 501: return STR("12");
+    case 503: return STR("14");
+    case 504: return STR("4");
+    default: return status >= 500 ? STR("13") : STR("3");
+    }
+}
+
+/* Percent-encoded, as gRPC over HTTP/2 has its messages. p == NULL: the arena's cap. */
+static struct str grpc_message(struct arena *a, struct str text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    char *out = arena_alloc(a, text.len * 3 + 1), *to = out;
+
+    if (!out)
+        return STR_NONE;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+
+        if (c >= 0x20 && c < 0x7f && c != '%') {
+            *to++ = (char)c;
+            continue;
+        }
+        *to++ = '%';
+        *to++ = digits[c >> 4];
+        *to++ = digits[c & 15];
+    }
+    return str_n(out, (size_t)(to - out));
+}
+
+/* An error for those who look for it in grpc-status: a head and nothing behind it ("Trailers-Only"). */
+static void answer_grpc(struct exchange *x, unsigned status, struct str message)
+{
+    struct str text = grpc_message(&x->arena, message);
+
+    x->resp = (struct resp_head){.status = 200, .version = 11, .content_length = -1};
+    x->answered = true;
+    x->answer = STR("");
+    /* at the arena's cap the client takes the missing status as unknown */
+    if (headers_add(&x->resp.headers, &x->arena, STR("Content-Type"), STR("application/grpc")) &&
+        headers_add(&x->resp.headers, &x->arena, STR("grpc-status"), grpc_status(status)) && text.p &&
+        !headers_add(&x->resp.headers, &x->arena, STR("grpc-message"), text))
+        return;
 }
 
 void exchange_error(struct exchange *x, unsigned status, const char *message)
@@ -220,11 +287,21 @@ void exchange_error(struct exchange *x, unsigned status, const char *message)
         exchange_answer(x, status, NULL, str_of(message ? message : status_text(status)));
         return;
     }
+    if (wants_grpc_status(x)) {
+        answer_grpc(x, status, str_of(message ? message : status_text(status)));
+        return;
+    }
     answer_page(x, status, accept ? accepted(accept->value) : PAGE_JSON, message);
 }
 
 void exchange_answer(struct exchange *x, unsigned status, const char *content_type, struct str body)
 {
+    if (unlikely(status >= 400) && wants_grpc_status(x)) {
+        bool text = body.len && content_type && strncmp(content_type, "text/plain", 10) == 0;
+
+        answer_grpc(x, status, text ? body : str_of(status_text(status)));
+        return;
+    }
     x->resp = (struct resp_head){.status = (uint16_t)status, .version = 11, .content_length = -1};
     x->answered = true;
     x->answer = body;
@@ -269,8 +346,12 @@ void respond_failure(struct exchange *x, unsigned status, const char *message)
     }
     if (status == 431)
         status = 400; /* as the reference's 494 */
+    if (wants_grpc_status(x)) {
+        exchange_error(x, status, message);
+        return;
+    }
     if (wanted && str_starts(wanted->value, STR("application/grpc"))) {
-        answer_grpc(x, status, message);
+        answer_grpc_http1(x, status, message);
         return;
     }
     if (accept) {

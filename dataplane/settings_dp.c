@@ -168,7 +168,7 @@ static const char *const verify_client_words[] = {VERIFY_CLIENT_WORDS, NULL};
 /* clang-format off */
 static const struct setting table[] = {
     {"proxy_listen", ST_TEXT, OFF(proxy_listen), .dflt = "0.0.0.0:8000, 0.0.0.0:8443 ssl http2", .check = check_listen,
-     .doc = "Addresses for clients, with their options: ssl, proxy_protocol, backlog=N; or off. http2 is understood, but clients get HTTP/1.1."},
+     .doc = "Addresses for clients, with their options: ssl, http2, proxy_protocol, backlog=N; or off."},
     {"stream_listen", ST_TEXT, OFF(stream_listen), .dflt = "off", .check = check_listen,
      .doc = "Addresses for TCP and TLS streams, with their options: ssl, proxy_protocol, backlog=N; or off."},
     {"status_listen", ST_TEXT, OFF(status_listen), .dflt = "127.0.0.1:8100", .check = check_listen,
@@ -217,6 +217,18 @@ static const struct setting table[] = {
     {"client_max_connections_per_address", ST_INT, OFF(client_max_connections_per_address), .dflt = "0", .min = 0, .max = 1e6,
      .doc = "Connections that one client address (of IPv6: one /64) may have open at a time; 0 means no limit. More are "
             "closed at once. Addresses in trusted_ips are not limited."},
+    {"http2_max_concurrent_streams", ST_INT, OFF(http2_max_concurrent_streams), .dflt = "128", .min = 1, .max = 10000,
+     .doc = "Requests that a client may have under way on one HTTP/2 connection."},
+    {"http2_stream_window", ST_SIZE, OFF(http2_stream_window), .dflt = "64k", .min = 16 * 1024, .max = 1 << 20,
+     .doc = "How much of a request's body an HTTP/2 client may send ahead of what has been passed on."},
+    {"http2_connection_window", ST_SIZE, OFF(http2_connection_window), .dflt = "256k", .min = 64 * 1024, .max = 16 << 20,
+     .doc = "The same for all requests of one HTTP/2 connection together."},
+    {"http2_max_resets", ST_INT, OFF(http2_max_resets), .dflt = "1000", .min = 10, .max = 1e9,
+     .doc = "Requests that an HTTP/2 client may take back, more than it lets be answered; then its connection is closed."},
+    {"http2_max_control_frames", ST_INT, OFF(http2_max_control_frames), .dflt = "1000", .min = 10, .max = 1e9,
+     .doc = "HTTP/2 frames a second that go with no request and no data (PING, SETTINGS, empty DATA and others); more close the connection."},
+    {"http2_max_continuations", ST_INT, OFF(http2_max_continuations), .dflt = "8", .min = 1, .max = 1000,
+     .doc = "CONTINUATION frames of one HTTP/2 head; more close the connection."},
     {"request_buffer_bytes", ST_SIZE, OFF(request_buffer_bytes), .dflt = "64k", .min = 0, .max = 1 << 30,
      .doc = "How much of a body a route with request_buffering keeps so that it can be sent again."},
     {"upstream_max_header_bytes", ST_SIZE, OFF(upstream_max_header_bytes), .dflt = "32k", .min = 1024, .max = 64 * 1024,

@@ -67,6 +67,8 @@ struct dp_settings {
     uint64_t client_max_header_bytes, client_max_uri_bytes, client_max_body_bytes;
     int64_t client_max_header_fields, client_max_requests, client_max_connections_per_address, client_max_pipelined;
     uint64_t client_min_body_rate; /* bytes a second; 0: none */
+    int64_t http2_max_concurrent_streams, http2_max_resets, http2_max_control_frames, http2_max_continuations;
+    uint64_t http2_stream_window, http2_connection_window;
     uint64_t request_buffer_bytes;
     uint64_t upstream_max_header_bytes;
     int64_t upstream_keepalive_pool_size, upstream_keepalive_max_requests;

@@ -165,7 +165,7 @@ static void *loop(void *arg)
             struct timeval tick = {.tv_usec = 50000};
             event_base_loopexit(w->base, &tick);
         }
-        event_base_loop(w->base, EVLOOP_ONCE | (w->ready || w->pipes_dirty ? EVLOOP_NONBLOCK : 0));
+        event_base_loop(w->base, EVLOOP_ONCE | (w->ready || w->pipes_dirty || w->h2_dirty ? EVLOOP_NONBLOCK : 0));
         quiet_point(w);
     }
     return NULL;
@@ -233,6 +233,7 @@ void worker_fini(struct worker *w)
     listeners_close(w);
     conns_fini(w);
     pool_fini(w);
+    http2_fini(w);
     xios_fini(w);
     names_fini(w);
     buf_pool_fini(&w->bufs);

@@ -50,7 +50,8 @@ struct worker {
     struct conn *dead_conns;  /* freed at the quiet point */
     struct uconn *dead_uconns;
     struct xio *ready, **ready_end; /* to go on at the quiet point */
-    struct http2 *h2_dirty;   /* sessions with something to send */
+    struct http2_wire *h2_dirty; /* sessions with something to send */
+    struct http2_heap *h2_heap; /* memory of sessions; NULL until there is one */
     struct pipeline *pipes_dirty;
 
     struct listener *listeners;

@@ -8,10 +8,10 @@ set -eu
 
 # What the programs link, then what builds them, then what the tests drive.
 packages="
-libevent-dev libssl-dev libmicrohttpd-dev libsqlite3-dev libnng-dev
+libevent-dev libssl-dev libnghttp2-dev libmicrohttpd-dev libsqlite3-dev libnng-dev
 libprotobuf-c-dev libjansson-dev libyaml-dev libpcre2-dev libcurl4-openssl-dev
 gcc make pkg-config protobuf-c-compiler protobuf-compiler openssl curl ca-certificates
-libcmocka-dev python3 python3-pytest clang clang-format clang-tidy libclang-rt-14-dev
+libcmocka-dev python3 python3-pytest python3-hpack python3-grpcio clang clang-format clang-tidy libclang-rt-14-dev
 procps iproute2
 "
 

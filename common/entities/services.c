@@ -40,6 +40,8 @@ static const struct field fields[] = {
            .doc = "When false, its routes behave as if they were absent."),
     F_ENUM(struct service, proxy_protocol, 40, .flags = FF_QUIET, .one_of = LIST("v1", "v2"),
            .doc = "PROXY protocol header that connections to the upstream begin with: v1, v2 or none."),
+    F_ENUM(struct service, http_version, 41, .flags = FF_QUIET, .one_of = LIST("1.1", "2"),
+           .doc = "HTTP version spoken to the upstream, 1.1 or 2; null: 1.1, and 2 for grpc and grpcs."),
     F_END
 };
 
@@ -55,6 +57,8 @@ static const struct check checks_list[] = {
     /* connections of those are shared by clients, or there are none */
     {CK_CONDITIONAL, .if_field = "protocol", .if_match = MATCH(.one_of = LIST("grpc", "grpcs", "udp")),
      .then_field = "proxy_protocol", .then_match = MUST_BE_NULL, .quiet = true},
+    {CK_CONDITIONAL, .if_field = "protocol", .if_match = MATCH(.not_one_of = LIST("http", "https")),
+     .then_field = "http_version", .then_match = MUST_BE_NULL, .quiet = true},
 };
 /* clang-format on */
 

@@ -26,7 +26,13 @@ void http2_accept(struct conn *c);
 struct uconn *http2_open(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls,
                          struct str sni, bool *reused);
 
+/* Sessions to there that no stream uses end now, the others after their last one. */
+void http2_close_idle(struct origin *o);
+
 /* Sends what this turn of the loop has queued, one write per session. At the quiet point. */
 void http2_flush(struct worker *w);
+
+/* After the last connection: the memory of sessions. */
+void http2_fini(struct worker *w);
 
 #endif

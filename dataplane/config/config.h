@@ -64,7 +64,8 @@ struct c_upstream {
 struct c_service {
     struct service def;
     bool tls;                     /* https, grpcs, tls, wss */
-    bool http2;                   /* grpc, grpcs, or asked for */
+    bool grpc;                    /* grpc, grpcs */
+    bool http2;                   /* those, or asked for */
     SSL_CTX *tls_ctx;             /* when tls */
     struct str base_path;         /* def.path or "/" */
     const struct chain *chain;    /* own plugins merged with the global ones; NULL: the global chain */

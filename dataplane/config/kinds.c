@@ -298,6 +298,8 @@ static int service_complete(struct compiler *c WEIR_UNUSED, struct ent_obj *o, s
         return err_set(e, ERR_INVALID, "port %lld, expected 0 to 65535", (long long)def->port);
     s->c.tls =
         def->protocol == PROTO_HTTPS || def->protocol == PROTO_GRPCS || def->protocol == PROTO_TLS;
+    s->c.grpc = def->protocol == PROTO_GRPC || def->protocol == PROTO_GRPCS;
+    s->c.http2 = s->c.grpc || def->http_version == HTTP_2;
     s->c.base_path = def->path.len ? def->path : STR("/");
     service_single(s);
     return 0;

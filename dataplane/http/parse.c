@@ -358,6 +358,8 @@ static enum parse_result take_fields(struct cursor *c, const struct parse_limits
 
 /* ---- requests ---- */
 
+#define METHOD_MAX 32
+
 static enum method method_of(struct str m)
 {
     switch (m.len) {
@@ -429,7 +431,7 @@ static enum parse_result take_request_line(struct cursor *c, const struct parse_
     const char *p = c->p;
     unsigned version;
 
-    while (p < c->end && is(*p, C_METHOD) && p - c->p < 32)
+    while (p < c->end && is(*p, C_METHOD) && p - c->p < METHOD_MAX)
         p++;
     if (p == c->end)
         return PARSE_MORE;
@@ -478,27 +480,56 @@ static bool fold_host(struct req_head *r, struct arena *a)
     return true;
 }
 
-static enum parse_result finish_request(struct req_head *r, const struct framing *f, struct arena *a,
-                                        struct parse_error *e)
+/* Where the request goes: r->target against the Host field, p NULL when there was none (3.2, 3.3). */
+static enum parse_result locate(struct req_head *r, struct str host, struct arena *a, struct parse_error *e)
 {
     if (r->method_id == M_CONNECT || r->method_id == M_TRACE)
         return bad(e, 405, "Method not allowed");
     if (!split_target(r))
         return bad(e, 400, "Bad request");
-    if (f->host && !http_parse_authority(f->host->value, &r->host, &r->host_port))
+    if (host.p && !http_parse_authority(host, &r->host, &r->host_port))
         return bad(e, 400, "Bad request");
-    if (!f->host && r->version >= 11)
+    if (!host.p && r->version >= 11)
         return bad(e, 400, "Bad request"); /* 3.2 */
     if (r->authority.p) { /* absolute-form: Host is ignored (3.2.2) */
         if (!http_parse_authority(r->authority, &r->host, &r->host_port) || r->host.len == 0)
             return bad(e, 400, "Bad request");
     } else {
-        r->authority = f->host ? f->host->value : STR("");
+        r->authority = host.p ? host : STR("");
     }
     if (!r->host.p)
         r->host = STR("");
     if (!fold_host(r, a))
         return bad(e, 431, "Request header or cookie too large");
+    return PARSE_OK;
+}
+
+enum parse_result http_locate_request(struct req_head *r, struct str host, const struct parse_limits *limits,
+                                      struct arena *a, struct parse_error *e)
+{
+    r->method_id = method_of(r->method);
+    if (r->method_id == M_CONNECT)
+        return bad(e, 405, "Method not allowed"); /* it has no target */
+    for (size_t i = 0; i < r->method.len; i++)
+        if (!is(r->method.p[i], C_METHOD) || i >= METHOD_MAX)
+            return bad(e, 400, "Bad request");
+    if (r->target.len > limits->uri_bytes)
+        return bad(e, 414, "URI too long");
+    for (size_t i = 0; i < r->target.len; i++)
+        if (!is(r->target.p[i], C_TARGET))
+            return bad(e, 400, "Bad request");
+    if (r->method.len == 0 || r->target.len == 0)
+        return bad(e, 400, "Bad request");
+    return locate(r, host, a, e);
+}
+
+static enum parse_result finish_request(struct req_head *r, const struct framing *f, struct arena *a,
+                                        struct parse_error *e)
+{
+    enum parse_result result = locate(r, f->host ? f->host->value : STR_NONE, a, e);
+
+    if (result != PARSE_OK)
+        return result;
     if (f->transfer && (!f->chunked || f->overcoded || r->version < 11))
         return bad(e, 400, "Bad request"); /* 6.1, 6.3: its length cannot be known */
     if (f->coded)

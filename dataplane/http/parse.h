@@ -32,6 +32,13 @@ struct parse_error {
 enum parse_result http_parse_request(struct str in, const struct parse_limits *limits, struct arena *a,
                                      struct req_head *out, size_t *used_out, struct parse_error *error_out);
 
+/*
+ * For protocols whose requests come in fields: method and target are set in r, host is what
+ * stands for the Host field. Checks them and fills the rest up to host_port, by the same rules.
+ */
+enum parse_result http_locate_request(struct req_head *r, struct str host, const struct parse_limits *limits,
+                                      struct arena *a, struct parse_error *error_out);
+
 /* The next response head. request_was_head: no body follows whatever the fields say. */
 enum parse_result http_parse_response(struct str in, const struct parse_limits *limits, struct arena *a,
                                       bool request_was_head, struct resp_head *out, size_t *used_out,

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "common/log.h"
+#include "dataplane/codec/http2.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/upstream/pool.h"
 #include "dataplane/xio.h"
@@ -256,8 +257,12 @@ void pool_close_idle(struct worker *w)
     for (unsigned i = 0; i < ORIGIN_SLOTS; i++)
         for (struct origin *o = w->origins[i], *next; o; o = next) {
             next = o->next;
+            o->n_open++; /* the last connection would take it along */
             for (unsigned n = o->n_idle; n > 0; n--)
-                uconn_kill(o->idle); /* the last one may take o along */
+                uconn_kill(o->idle);
+            http2_close_idle(o);
+            o->n_open--;
+            origin_drop_if_unused(w, o);
         }
 }
 

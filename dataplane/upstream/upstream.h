@@ -73,8 +73,8 @@ struct uconn_ops {
     void (*closed)(struct uconn *u);    /* by uconn_kill; not told to its exchange */
 };
 
-struct http2_stream;
 struct http2_up;
+struct http2_up_stream;
 
 /* An upstream as an exchange sees it: an HTTP/1 connection, or one stream of an HTTP/2 one. */
 struct uconn {
@@ -84,7 +84,7 @@ struct uconn {
     const struct uconn_ops *ops;
     const struct up_codec *codec;
     struct http2_up *h2;        /* of an HTTP/2 connection */
-    struct http2_stream *stream; /* of one of its streams: io has no fd */
+    struct http2_up_stream *stream; /* of one of its streams: io has no fd */
     struct io io;
     struct event ev_read, ev_write;
     struct timer timer;

@@ -82,6 +82,12 @@ void exchange_error(struct exchange *x, unsigned status, const char *message)
     loop_of(x)->message = message;
 }
 
+bool exchange_is_grpc(const struct exchange *x)
+{
+    (void)x;
+    return false;
+}
+
 void exchange_resume(struct exchange *x)
 {
     loop_of(x)->resumes++;
