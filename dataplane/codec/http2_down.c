@@ -39,6 +39,7 @@ struct http2_stream {
     /* request */
     bool remote_ended;    /* END_STREAM has come */
     bool head_complete;
+    bool no_body;         /* END_STREAM came with the head */
     bool too_large;       /* its fields: the rest of them is not kept */
     uint16_t fields;
     uint16_t crumbs;      /* of the cookie */
@@ -266,6 +267,10 @@ static ssize_t stream_writev(struct io *io, const struct iovec *v, int n)
         st->left += v[i].iov_len;
     if (!offer(st))
         return IO_ERROR;
+    if (st->taken) { /* the others are first when there is room again */
+        unlink_stream(st);
+        link_last(st);
+    }
     head += st->taken;
     return head ? (ssize_t)head : IO_AGAIN;
 }
@@ -453,7 +458,7 @@ static enum parse_result note_fields(struct http2_stream *st, struct req_head *r
             return refuse(why, 400, "Bad request");
         r->content_length = (int64_t)n;
     }
-    r->chunked = !st->remote_ended && r->content_length < 0;
+    r->chunked = !st->no_body && r->content_length < 0;
     h = headers_find_id(&r->headers, HDR_EXPECT);
     if (h) {
         if (!str_ieq(h->value, STR("100-continue")))
@@ -921,6 +926,7 @@ static void headers_received(struct http2 *h2, const nghttp2_frame *frame)
         return;
     if (!st->head_complete) {
         st->head_complete = true;
+        st->no_body = last;
         make_due(st, DUE_HEAD);
     }
     if (last)
@@ -1019,8 +1025,6 @@ static void run_stream(struct http2_stream *st)
         make_due(st, DUE_WRITE);
         return;
     }
-    unlink_stream(st);
-    link_last(st);
     conn_writable(c);
 }
 
