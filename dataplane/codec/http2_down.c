@@ -1226,6 +1226,7 @@ static void session_drain(struct conn *c)
     h2->stage = RETIRING;
     h2->waiting = 0;
     nghttp2_submit_shutdown_notice(h2->wire.session);
+    http2_pump(&h2->wire); /* PING would overtake it */
     nghttp2_submit_ping(h2->wire.session, NGHTTP2_FLAG_NONE, NULL);
     http2_dirty(&h2->wire);
 }

@@ -106,7 +106,7 @@ class Client:
             self.h2.local_settings = h2.settings.Settings(client=True, initial_values={
                 **{k: v for k, v in self.h2.local_settings.items()}, **codes})
         self.h2.initiate_connection()
-        self.streams, self.goaways, self.closed, self.consume = {}, [], False, True
+        self.streams, self.goaways, self.closed, self.consume, self.unread = {}, [], False, True, b""
         self.flush()
 
     def __enter__(self):
@@ -127,10 +127,16 @@ class Client:
         if not data:
             self.closed = True
             return False
-        for event in self.h2.receive_data(data):
+        self.unread += data
+        events = []
+        while len(self.unread) >= 9 and len(self.unread) >= (n := 9 + int.from_bytes(self.unread[:3], "big")):
+            events += self.h2.receive_data(self.unread[:n])  # one by one: a GOAWAY is not the end here
+            if self.unread[3] == GOAWAY:
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
+            self.unread = self.unread[n:]
+        for event in events:
             if isinstance(event, h2.events.ConnectionTerminated):
                 self.goaways.append((event.error_code, event.last_stream_id))
-                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN  # go on with what is open
             stream = getattr(event, "stream_id", None)
             if not stream:
                 continue
