@@ -267,6 +267,10 @@ static ssize_t stream_writev(struct io *io, const struct iovec *v, int n)
         st->left += v[i].iov_len;
     if (!offer(st))
         return IO_ERROR;
+    if (st->taken) { /* the others are first when there is room again */
+        unlink_stream(st);
+        link_last(st);
+    }
     head += st->taken;
     return head ? (ssize_t)head : IO_AGAIN;
 }
@@ -1021,8 +1025,6 @@ static void run_stream(struct http2_stream *st)
         make_due(st, DUE_WRITE);
         return;
     }
-    unlink_stream(st);
-    link_last(st);
     conn_writable(c);
 }
 
@@ -1224,6 +1226,7 @@ static void session_drain(struct conn *c)
     h2->stage = RETIRING;
     h2->waiting = 0;
     nghttp2_submit_shutdown_notice(h2->wire.session);
+    http2_pump(&h2->wire); /* PING would overtake it */
     nghttp2_submit_ping(h2->wire.session, NGHTTP2_FLAG_NONE, NULL);
     http2_dirty(&h2->wire);
 }
