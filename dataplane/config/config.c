@@ -275,5 +275,5 @@ SSL_CTX *config_sni(const struct config *c, struct str name)
                 return ctx;
         }
     }
-    return sni_ctx(c, STR("*"));
+    return name.len ? sni_ctx(c, STR("*")) : NULL;
 }

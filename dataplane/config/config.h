@@ -142,7 +142,7 @@ struct route_match {
 };
 
 /*
- * The route of highest documented precedence (routing.md 4.1) that matches. scratch is for
+ * The route of highest precedence that matches: as the reference really orders them (routing.md 4.2). scratch is for
  * regex captures and folded header values. False: none.
  */
 bool config_match(const struct config *c, const struct route_query *q, struct arena *scratch,

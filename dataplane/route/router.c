@@ -15,6 +15,14 @@ static bool is_plain(struct str host)
     return str_find(host, '*') == host.len;
 }
 
+/* As the reference shifts: by numbers of 32 bits with a sign, which becomes the top bit here. */
+static uint64_t shifted(uint64_t n, unsigned by)
+{
+    uint32_t low = (uint32_t)(n << by);
+
+    return (low & 0x7fffffffu) | (uint64_t)(low >> 31) << 63;
+}
+
 uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
 {
     uint64_t fields = (r->methods.n > 0) + (r->hosts.n > 0) + (r->headers.n > 0) + (r->snis.n > 0) +
@@ -24,12 +32,11 @@ uint64_t route_priority(const struct route *r, bool regex, size_t prefix_len)
 
     for (size_t i = 0; i < r->hosts.n; i++)
         plain = plain && is_plain(LIST_AT(r->hosts, struct str, i));
-    priority = fields << 61 | (uint64_t)plain << 60 | (uint64_t)size_min(r->headers.n, 255) << 52;
+    priority = shifted(fields, 29) | (uint64_t)plain << 60 | shifted(size_min(r->headers.n, 255), 20);
     if (!regex)
         return priority | size_min(prefix_len, 0x7ffff);
     if (r->regex_priority > 0)
-        priority |= (r->regex_priority > UINT32_MAX ? UINT32_MAX : (uint64_t)r->regex_priority)
-                    << 19;
+        priority |= shifted((uint64_t)r->regex_priority, 19);
     return priority | 1ull << 51;
 }
 

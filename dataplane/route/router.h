@@ -25,7 +25,7 @@ struct route;
 enum entry_kind { ENTRY_ANY_PATH, ENTRY_PREFIX, ENTRY_REGEX, ENTRY_EXPRESSION, ENTRY_STREAM };
 
 struct route_entry {
-    uint64_t priority; /* documented layout */
+    uint64_t priority; /* as the reference computes it */
     const struct o_route *route;
     uint32_t path; /* index into the route's paths, or those of its expression */
     uint16_t port; /* of the host pattern; 0: any */

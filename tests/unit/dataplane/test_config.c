@@ -424,12 +424,12 @@ static void test_server_names(void **state)
     } cases[] = {
         {"a.example.com", 0},   {"A.EXAMPLE.COM", 0}, {"b.example.com", 1},
         {"a.b.example.com", 3}, {"example.com", 2},   {"example.org", 2},
-        {"other.org", 3},       {"localhost", 3},     {"", 3},
+        {"other.org", 3},       {"localhost", 3},     {"", 4}, /* none */
         {"a.example.com.", 0},  {".example.com", 3},
     };
     struct sbuf records = {0};
     char *cert, *key;
-    SSL_CTX *ctx[4];
+    SSL_CTX *ctx[5] = {NULL};
     struct config *c, *next;
 
     (void)state;
