@@ -34,15 +34,13 @@ static bool too_slow(struct xio *io)
     return true;
 }
 
-bool body_decode(struct xio *io)
+bool body_decode_more(struct xio *io)
 {
     uint64_t max = io->w->set->client_max_body_bytes;
     uint32_t before = io->decoded, at = io->c->at;
 
     if (io->body_bad)
         return false;
-    if (io->body_done)
-        return true;
     if (!io->c->codec->take_body(io))
         return broken(io, 400);
     io->body_bytes += io->decoded - before;

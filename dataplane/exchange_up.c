@@ -245,10 +245,10 @@ enum pump up_pump(struct xio *io)
             return body_ask(io) ? PUMP_OK : PUMP_GONE;
         }
         rc = u->codec->flush(io, &n);
-        if (n) {
+        if (n)
             io->up_sent_any = u->connected = true;
+        if (n && !(rc == 0 && io->up_ended))
             up_wait(io, s->write_timeout);
-        }
         if (rc < 0)
             return PUMP_BROKEN;
         if (rc > 0) {

@@ -126,7 +126,11 @@ void xios_fini(struct worker *w);
 /* Sets the window up behind a parsed head. */
 void body_begin(struct xio *io);
 /* Decodes what is raw. False: the framing is broken. */
-bool body_decode(struct xio *io);
+bool body_decode_more(struct xio *io);
+static inline bool body_decode(struct xio *io)
+{
+    return (io->body_done && !io->body_bad) || body_decode_more(io);
+}
 /* There is room to read more body (after making some, if that is allowed). */
 bool body_room(struct xio *io);
 /* Throws away what is decoded. */

@@ -72,7 +72,8 @@ static enum step take_head(struct xio *io)
 
     if (head_may_be_complete(io, in) || in.len >= limits.head_bytes ||
         (in.len >= limits.uri_bytes && !memchr(in.p, '\n', limits.uri_bytes))) {
-        arena_reset(&io->x.arena);
+        if (c->wait == WAIT_HEAD) /* it was tried before */
+            arena_reset(&io->x.arena);
         r = http_parse_request(in, &limits, &io->x.arena, &io->x.req, &used, &why);
         if (r != PARSE_MORE && !io->x.request_id[0])
             worker_request_id(io->w, io->x.request_id);
