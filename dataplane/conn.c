@@ -396,11 +396,13 @@ static void on_timer(struct timer *t)
     c->ops->timeout(c);
 }
 
-bool conn_offers_h2(const SSL *ssl)
+struct str conn_alpn(const SSL *ssl)
 {
     const struct conn *c = SSL_get_ex_data(ssl, tls_ex_index());
 
-    return c->listener->addr->http2;
+    if (c->listener->kind == LISTEN_STREAM) /* what its bytes mean is between the client and the upstream */
+        return STR("");
+    return c->listener->addr->http2 ? STR("\x02h2\x08http/1.1") : STR("\x08http/1.1");
 }
 
 /* ---- the beginning ---- */

@@ -140,8 +140,8 @@ void conn_note_address(const struct sockaddr *sa, char text[46], unsigned char m
 void conn_readable(struct conn *c);
 void conn_writable(struct conn *c);
 
-/* The listener of this server connection offers HTTP/2. */
-bool conn_offers_h2(const SSL *ssl);
+/* What the listener of this server connection agrees on by ALPN, in its order, as on the wire; "": nothing. */
+struct str conn_alpn(const SSL *ssl);
 
 void conns_reap(struct worker *w);
 /* Connections without a request are closed, the others after their answer. */
