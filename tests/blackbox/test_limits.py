@@ -18,8 +18,8 @@ POST = b"POST /x HTTP/1.1\r\nHost: a.test\r\n"
 PER_ADDRESS = 3
 FLAGS = ("--client-max-uri-bytes", "256", "--client-max-header-bytes", "2k", "--client-max-header-fields", "20",
          "--client-max-body-bytes", "2m", "--client-max-requests", "2", "--upstream-max-header-bytes", "2k",
-         "--client-max-connections-per-address", PER_ADDRESS, "--client-header-timeout", "1s", "--client-body-timeout", "1s",
-         "--client-write-timeout", "1s", "--client-idle-timeout", "1s", "--client-min-body-rate", "1m")
+         "--client-max-connections-per-address", PER_ADDRESS, "--client-header-timeout", "1s",
+         "--client-body-timeout", "1s", "--client-write-timeout", "1s", "--client-idle-timeout", "1s", "--client-min-body-rate", "1m")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ services:
 
 
 def hits(dp):
-    return {name: int(n) for name, n in re.findall(r'^weir_limit_hits_total\{limit="(\w+)"\} (\d+)', dp.metrics(), re.M)}
+    found = re.findall(r'^weir_limit_hits_total\{limit="(\w+)"\} (\d+)', dp.metrics(), re.M)
+    return {name: int(n) for name, n in found}
 
 
 def connect(dp, address="127.0.0.1"):
@@ -162,7 +163,8 @@ def test_every_limit_has_a_case():
 @pytest.mark.parametrize("limit", CASES)
 def test_limit_is_counted(gateway, limit):
     gateway.origin.hang_up()
-    gateway.origin.script, gateway.origin.answer = gateway.origin.answer_ok, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    gateway.origin.script = gateway.origin.answer_ok
+    gateway.origin.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     before = hits(gateway)
     after = CASES[limit](gateway) or hits(gateway)
     risen = {name: n - before.get(name, 0) for name, n in after.items() if n != before.get(name, 0)}
