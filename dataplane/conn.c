@@ -12,6 +12,7 @@
 #include "dataplane/listener.h"
 #include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
+#include "dataplane/sockaddr.h"
 #include "dataplane/stream/preread.h"
 #include "dataplane/stream/stream.h"
 #include "dataplane/tls/tls.h"
@@ -91,6 +92,28 @@ ssize_t conn_read(struct conn *c)
     return n;
 }
 
+/* ---- how many of one address ---- */
+
+/* Whom the connection is from, as far as that is believed. */
+static const unsigned char *client_addr(const struct conn *c)
+{
+    return c->proxied ? c->client.addr : c->peer_addr;
+}
+
+bool conn_count(struct conn *c)
+{
+    const struct dp_settings *set = c->w->set;
+
+    if (!set->client_max_connections_per_address || dp_trusts(set, client_addr(c)))
+        return true;
+    c->counted = address_enter(client_addr(c), (unsigned)set->client_max_connections_per_address);
+    if (c->counted)
+        return true;
+    limit_hit(LIMIT_PER_ADDRESS);
+    conn_kill(c, CLOSE_LIMIT);
+    return false;
+}
+
 /* ---- the end ---- */
 
 static void linger_on(struct conn *c)
@@ -139,7 +162,7 @@ void conn_kill(struct conn *c, enum close_reason why)
     if (socket)
         metric_add(M_CONNECTIONS, -1);
     if (c->counted)
-        address_leave(c->peer_addr);
+        address_leave(client_addr(c));
     c->next = c->w->dead_conns;
     c->w->dead_conns = c;
     c->ops->closed(c);
@@ -396,11 +419,13 @@ static void on_timer(struct timer *t)
     c->ops->timeout(c);
 }
 
-bool conn_offers_h2(const SSL *ssl)
+struct str conn_alpn(const SSL *ssl)
 {
     const struct conn *c = SSL_get_ex_data(ssl, tls_ex_index());
 
-    return c->listener->addr->http2;
+    if (c->listener->kind == LISTEN_STREAM) /* what its bytes mean is between the client and the upstream */
+        return STR("");
+    return c->listener->addr->http2 ? STR("\x02h2\x08http/1.1") : STR("\x08http/1.1");
 }
 
 /* ---- the beginning ---- */
@@ -428,10 +453,7 @@ void conn_note_address(const struct sockaddr *sa, char text[46], unsigned char m
 /* Only a wildcard listener has to ask where the client arrived. */
 static void note_local(struct conn *c, const struct listener *l)
 {
-    union {
-        struct sockaddr sa;
-        struct sockaddr_in6 v6;
-    } addr;
+    union socket_addr addr;
     socklen_t len = sizeof(addr);
     unsigned char mapped[16];
     uint16_t port;
@@ -558,14 +580,8 @@ void conn_open(struct listener *l, int fd, const struct sockaddr *peer)
     note_local(c, l);
     metric_add(M_CONNECTIONS_TOTAL, 1);
     metric_add(M_CONNECTIONS, 1);
-    if (w->set->client_max_connections_per_address && !c->peer_trusted) {
-        c->counted = address_enter(c->peer_addr, (unsigned)w->set->client_max_connections_per_address);
-        if (!c->counted) {
-            limit_hit(LIMIT_PER_ADDRESS);
-            conn_kill(c, CLOSE_LIMIT);
-            return;
-        }
-    }
+    if (!conn_count(c))
+        return;
     if (l->addr->proxy_protocol)
         preread_proxy(c);
     else

@@ -128,6 +128,12 @@ void conn_want_write(struct conn *c, bool want);
  */
 ssize_t conn_read(struct conn *c);
 
+/*
+ * Counts c for its client's address, unless that is trusted: when c is accepted, and once a trusted
+ * peer's PROXY header has said who the client is. False: there are too many, c has been killed.
+ */
+bool conn_count(struct conn *c);
+
 /* What comes behind a PROXY header, or at once when none is due: TLS, HTTP or a stream. */
 void conn_begin(struct conn *c);
 /* TLS ends here: the handshake begins, then ops->ready. False: c has been killed. */
@@ -140,8 +146,8 @@ void conn_note_address(const struct sockaddr *sa, char text[46], unsigned char m
 void conn_readable(struct conn *c);
 void conn_writable(struct conn *c);
 
-/* The listener of this server connection offers HTTP/2. */
-bool conn_offers_h2(const SSL *ssl);
+/* What the listener of this server connection agrees on by ALPN, in its order, as on the wire; "": nothing. */
+struct str conn_alpn(const SSL *ssl);
 
 void conns_reap(struct worker *w);
 /* Connections without a request are closed, the others after their answer. */

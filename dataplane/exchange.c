@@ -262,8 +262,8 @@ enum step in_ANSWER(struct xio *io)
         io->body_want = 0;
         if (x->resp.status < 200)
             io->keep_alive = false; /* by itself such a head ends nothing */
-        if (!io->body_done && (io->body_bad || !io->continued || !io->c->rbuf ||
-                               (!x->req.chunked && io->body_left > REST_MAX)))
+        if (io->body_bad || (!io->body_done && (!io->continued || !io->c->rbuf ||
+                                                (!x->req.chunked && io->body_left > REST_MAX))))
             io->keep_alive = false;
         if (!down_queue_head(io) || !down_queue_piece(io, x->answer, true)) {
             conn_kill(io->c, CLOSE_DONE);

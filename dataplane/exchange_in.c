@@ -32,19 +32,19 @@ static bool take_path(struct exchange *x)
     return !memchr(x->req.path.p, '\0', x->req.path.len);
 }
 
-enum step exchange_head_bad(struct xio *io, unsigned status, const char *message)
+enum step exchange_head_bad(struct xio *io, const struct parse_error *why)
 {
-    if (status == 414)
+    if (why->status == 414)
         limit_hit(LIMIT_URI_BYTES);
-    else if (status == 431)
-        limit_hit(LIMIT_HEADER_BYTES);
+    else if (why->status == 431)
+        limit_hit(why->too_many_fields ? LIMIT_HEADER_FIELDS : LIMIT_HEADER_BYTES);
     io->keep_alive = false;
     io->body_bad = 400; /* where its end is nobody knows */
     io->x.req.headers = (struct headers){0};
     if (!io->x.req.method.p)
         io->x.req.method = STR("");
     io->x.req.version = 11;
-    return step_fail(io, status, message);
+    return step_fail(io, why->status, why->message);
 }
 
 enum step exchange_head_complete(struct xio *io)
@@ -61,7 +61,7 @@ enum step exchange_head_complete(struct xio *io)
         io->keep_alive = false;
     }
     if (!take_path(x))
-        return exchange_head_bad(io, 400, "Bad request");
+        return exchange_head_bad(io, &(struct parse_error){.status = 400, .message = "Bad request"});
     forward_real_ip(x);
     x->pin = live_pin(io->w->current);
     if (!x->pin)
@@ -71,6 +71,7 @@ enum step exchange_head_complete(struct xio *io)
     if (set->client_max_body_bytes && x->req.content_length > 0 &&
         (uint64_t)x->req.content_length > set->client_max_body_bytes) {
         limit_hit(LIMIT_BODY_BYTES);
+        io->keep_alive = false; /* nobody will read it */
         return step_fail(io, 413, NULL);
     }
     return step_go(io, XS_REWRITE);
@@ -233,6 +234,29 @@ enum step in_ROUTE(struct xio *io)
     return step_go(io, exchange_route(&io->x) ? XS_ACCESS : XS_ANSWER);
 }
 
+/*
+ * OPTIONS with Max-Forwards (RFC 9110 section 7.6.2): one less goes on. False: it ends here, and x
+ * carries the answer. What is no number goes on as it came.
+ */
+static bool count_forwards(struct exchange *x)
+{
+    const struct header *h = headers_find(&x->req.headers, STR("Max-Forwards"));
+    uint64_t left;
+    struct str text;
+
+    if (!h || !str_to_u64(h->value, &left))
+        return true;
+    if (left == 0) {
+        exchange_answer(x, 200, NULL, STR(""));
+        return false;
+    }
+    text = arena_printf(&x->arena, "%llu", (unsigned long long)left - 1);
+    if (text.p && headers_set(&x->req.headers, &x->arena, h->name, text))
+        return true;
+    exchange_error(x, 500, NULL);
+    return false;
+}
+
 enum step in_ACCESS(struct xio *io)
 {
     struct exchange *x = &io->x;
@@ -246,6 +270,8 @@ enum step in_ACCESS(struct xio *io)
         exchange_error(x, 503, "no Service found with those values");
         return step_go(io, XS_ANSWER);
     }
+    if (unlikely(x->req.method_id == M_OPTIONS) && !count_forwards(x))
+        return step_go(io, XS_ANSWER);
     return step_go(io, XS_BUFFER);
 }
 

@@ -18,7 +18,7 @@ enum step step_fail(struct xio *io, unsigned status, const char *message);
 
 /* For codecs: x->req is filled, c->at stands behind the head; or it is not to be understood. */
 enum step exchange_head_complete(struct xio *io);
-enum step exchange_head_bad(struct xio *io, unsigned status, const char *message);
+enum step exchange_head_bad(struct xio *io, const struct parse_error *why);
 
 /* Says 100 when the client waits for it, and reads on. False: the client is gone. */
 bool body_ask(struct xio *io);

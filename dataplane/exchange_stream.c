@@ -16,10 +16,10 @@
 
 /* ---- PROXY header towards the upstream ---- */
 
-static union proxy_addr proxy_addr_of(const unsigned char mapped[16], uint16_t port)
+static union socket_addr proxy_addr_of(const unsigned char mapped[16], uint16_t port)
 {
     static const unsigned char v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
-    union proxy_addr out = {0};
+    union socket_addr out = {0};
 
     if (memcmp(mapped, v4_prefix, sizeof(v4_prefix)) == 0) {
         out.v4.sin_family = AF_INET;
@@ -33,9 +33,9 @@ static union proxy_addr proxy_addr_of(const unsigned char mapped[16], uint16_t p
     return out;
 }
 
-static union proxy_addr local_of(const struct conn *c)
+static union socket_addr local_of(const struct conn *c)
 {
-    union proxy_addr out = {0};
+    union socket_addr out = {0};
 
     if (inet_pton(AF_INET, c->local_ip, &out.v4.sin_addr) == 1) {
         out.v4.sin_family = AF_INET;
@@ -51,9 +51,9 @@ struct str up_greeting(struct xio *io)
 {
     const struct conn *c = io->c;
     int version = io->x.match.service->def.proxy_protocol;
-    union proxy_addr src = proxy_addr_of(c->proxied ? c->client.addr : c->peer_addr,
+    union socket_addr src = proxy_addr_of(c->proxied ? c->client.addr : c->peer_addr,
                                          c->proxied ? c->client.port : c->peer_port);
-    union proxy_addr dst = local_of(c);
+    union socket_addr dst = local_of(c);
     unsigned char v2[PROXY_V2_WRITTEN];
     char v1[PROXY_V1_MAX];
 

@@ -266,7 +266,23 @@ enum pump up_pump(struct xio *io)
     return PUMP_OK;
 }
 
-/* The response's head. Interim ones on the way go to the client; 100 was ours to give. */
+/* A 101 may lead to nothing else than what was asked for (RFC 9110 section 15.2.2). */
+static bool switched_as_asked(const struct xio *io)
+{
+    const struct exchange *x = &io->x;
+    const struct header *h = headers_find_id(&x->resp.headers, HDR_UPGRADE);
+
+    if (x->req.upgrade_websocket && h && str_ieq(h->value, STR("websocket")))
+        return true;
+    LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", x->request_id,
+                STR_ARG(x->target), "switches to a protocol that was not asked for");
+    return false;
+}
+
+/*
+ * The response's head. Interim ones on the way go to the client; but 100 to one that waits for it
+ * is ours to give, since no upstream sees an Expect (RFC 9110 section 15.2).
+ */
 static enum parse_result take_response_head(struct xio *io)
 {
     struct exchange *x = &io->x;
@@ -279,8 +295,8 @@ static enum parse_result take_response_head(struct xio *io)
         if (x->resp.status >= 200)
             return PARSE_OK;
         if (x->resp.status == 101)
-            return x->req.upgrade_websocket ? PARSE_OK : PARSE_BAD;
-        if (x->resp.status != 100)
+            return switched_as_asked(io) ? PARSE_OK : PARSE_BAD;
+        if (x->resp.status != 100 || !x->req.expect_continue)
             io->c->codec->interim(io);
     }
 }

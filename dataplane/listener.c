@@ -11,15 +11,10 @@
 #include "common/log.h"
 #include "dataplane/conn.h"
 #include "dataplane/observe/limits.h"
+#include "dataplane/sockaddr.h"
 
 #define ACCEPTS_PER_TURN 64
 #define AGAIN_US         200000u /* after running out of descriptors */
-
-union any_addr {
-    struct sockaddr sa;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
 {
@@ -27,7 +22,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
 
     (void)what;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        union any_addr peer;
+        union socket_addr peer;
         socklen_t len = sizeof(peer);
         int client = accept4(fd, &peer.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
@@ -56,7 +51,7 @@ static void on_again(struct timer *t)
         event_add(&l->ev, NULL);
 }
 
-static int make_addr(const struct listen_addr *a, union any_addr *out, socklen_t *len)
+static int make_addr(const struct listen_addr *a, union socket_addr *out, socklen_t *len)
 {
     memset(out, 0, sizeof(*out));
     if (inet_pton(AF_INET, a->host, &out->v4.sin_addr) == 1) {
@@ -81,7 +76,7 @@ static const char *setting_of(const struct listener *l)
 
 static int open_one(struct listener *l, uint16_t port, struct err *e)
 {
-    union any_addr addr;
+    union socket_addr addr;
     socklen_t len;
     int on = 1;
 

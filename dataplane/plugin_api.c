@@ -348,6 +348,8 @@ enum verdict plugin_answer_json(struct exchange *x, unsigned status, const json_
     char *text = json_dumps(json, JSON_COMPACT);
     struct str body = text ? plugin_str(x, str_of(text)) : STR_NONE;
 
+    if (text)
+        chain_check_memory(x, body.p);
     free(text);
     if (!body.p)
         return plugin_error(x, 500, "An unexpected error occurred");

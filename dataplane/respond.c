@@ -478,6 +478,13 @@ void respond_fields(struct head_out *o, struct xio *io)
     out_own(o, io, &seen);
 }
 
+void respond_interim_fields(struct head_out *o, const struct exchange *x)
+{
+    HEADERS_EACH(h, &x->resp.headers)
+        if (!h->hop && (!ours[h->id] || h->id == HDR_VIA))
+            out_header(o, h);
+}
+
 /* How the end of the body is told, and what becomes of the connection (RFC 9112 section 6.3). */
 static void out_framing(struct head_out *o, struct xio *io)
 {

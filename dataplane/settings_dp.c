@@ -216,7 +216,8 @@ static const struct setting table[] = {
             "their answers leave in order. 1 takes them one by one."},
     {"client_max_connections_per_address", ST_INT, OFF(client_max_connections_per_address), .dflt = "0", .min = 0, .max = 1e6,
      .doc = "Connections that one client address (of IPv6: one /64) may have open at a time; 0 means no limit. More are "
-            "closed at once. Addresses in trusted_ips are not limited."},
+            "closed at once. Behind a PROXY header that is believed it is the address named there. Addresses in "
+            "trusted_ips are not limited."},
     {"http2_max_concurrent_streams", ST_INT, OFF(http2_max_concurrent_streams), .dflt = "128", .min = 1, .max = 10000,
      .doc = "Requests that a client may have under way on one HTTP/2 connection."},
     {"http2_stream_window", ST_SIZE, OFF(http2_stream_window), .dflt = "64k", .min = 16 * 1024, .max = 1 << 20,

@@ -166,6 +166,9 @@ size_t respond_head(struct xio *io);
 /* Its fields alone: no status line, Connection, Upgrade or Transfer-Encoding; sets the framing, too. */
 void respond_fields(struct head_out *o, struct xio *io);
 
+/* The fields of an interim response (x->resp) that go on: none of one hop, none that frames a body. */
+void respond_interim_fields(struct head_out *o, const struct exchange *x);
+
 const char *status_text(unsigned status);
 
 #endif

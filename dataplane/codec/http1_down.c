@@ -83,7 +83,7 @@ static enum step take_head(struct xio *io)
         c->at += (uint32_t)used;
         io->x.bytes_in = used;
         return exchange_head_complete(io);
-    case PARSE_BAD: return exchange_head_bad(io, why.status, why.message);
+    case PARSE_BAD: return exchange_head_bad(io, &why);
     case PARSE_MORE: break;
     }
     if (c->eof) {
@@ -144,20 +144,36 @@ static bool go_on(struct xio *io)
 static void interim(struct xio *io)
 {
     struct exchange *x = &io->x;
-    struct sbuf text = {0};
-    struct str copy;
+    struct head_out o = {io->w->scratch, io->w->scratch + SCRATCH_BYTES, false};
+    size_t waiting = 0, written;
+    char *text;
 
-    if (x->req.version < 11 || !outq_empty(&io->down))
+    if (x->req.version < 11)
         return;
-    sbuf_addf(&text, "HTTP/1.1 %u %s\r\n", x->resp.status, status_text(x->resp.status));
-    HEADERS_EACH(h, &x->resp.headers)
-        if (h->id != HDR_CONNECTION && h->id != HDR_TRANSFER_ENCODING && h->id != HDR_CONTENT_LENGTH)
-            sbuf_addf(&text, STR_FMT ": " STR_FMT "\r\n", STR_ARG(h->name), STR_ARG(h->value));
-    sbuf_adds(&text, "\r\n");
-    copy = arena_str(&x->arena, sbuf_str(&text));
-    sbuf_free(&text);
-    if (copy.p)
-        outq_add(&io->down, copy.p, copy.len);
+    OUT_LITERAL(&o, "HTTP/1.1 ");
+    out_number(&o, x->resp.status);
+    OUT_LITERAL(&o, " ");
+    out_str(&o, x->resp.reason.len ? x->resp.reason : str_of(status_text(x->resp.status)));
+    OUT_LITERAL(&o, "\r\n");
+    respond_interim_fields(&o, x);
+    OUT_LITERAL(&o, "\r\n");
+    if (o.full)
+        return;
+    /* those before it that the client has not taken become one piece with it: the queue has few places */
+    if (!outq_empty(&io->down)) {
+        (void)outq_write(&io->down, &io->c->io, &written); /* an error is met again when all of it is written */
+        x->bytes_out += written;
+    }
+    if (!outq_empty(&io->down))
+        waiting = io->down.v[io->down.at].iov_len;
+    text = arena_alloc(&x->arena, waiting + (size_t)(o.p - io->w->scratch));
+    if (!text)
+        return;
+    if (waiting)
+        memcpy(text, io->down.v[io->down.at].iov_base, waiting);
+    memcpy(text + waiting, io->w->scratch, (size_t)(o.p - io->w->scratch));
+    outq_clear(&io->down);
+    outq_add(&io->down, text, waiting + (size_t)(o.p - io->w->scratch));
 }
 
 static bool head(struct xio *io)

@@ -76,12 +76,14 @@ static enum parse_result take_head(struct xio *io)
         u->at += (uint32_t)used;
     } else if (r == PARSE_MORE && !head_room(u)) {
         r = PARSE_BAD;
-        why.message = "head too large";
-        limit_hit(LIMIT_UPSTREAM_HEADER_BYTES);
+        why = (struct parse_error){.status = 431, .message = "head too large"};
     }
-    if (r == PARSE_BAD)
+    if (r == PARSE_BAD) {
+        if (why.status == 431)
+            limit_hit(LIMIT_UPSTREAM_HEADER_BYTES);
         LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", x->request_id,
                     STR_ARG(x->target), why.message);
+    }
     return r;
 }
 

@@ -442,7 +442,7 @@ static bool accepts_websocket(const struct exchange *x)
 
 static enum parse_result refuse(struct parse_error *why, unsigned status, const char *message)
 {
-    *why = (struct parse_error){status, message};
+    *why = (struct parse_error){.status = status, .message = message};
     return PARSE_BAD;
 }
 
@@ -481,8 +481,11 @@ static enum parse_result finish_head(struct http2_stream *st, struct exchange *x
     r->content_length = -1;
     if (st->uri_too_long)
         return refuse(why, 414, "URI too long");
-    if (st->too_large)
-        return refuse(why, 431, "Request header or cookie too large");
+    if (st->too_large) {
+        refuse(why, 431, "Request header or cookie too large");
+        why->too_many_fields = st->fields > set->client_max_header_fields;
+        return PARSE_BAD;
+    }
     if (st->authority.p && st->host.p && !str_ieq(st->authority, st->host))
         return refuse(why, 400, "Bad request"); /* 8.3.1 */
     if (st->protocol.p) { /* RFC 8441 */
@@ -519,7 +522,7 @@ static enum step take_head(struct xio *io)
     worker_request_id(io->w, io->x.request_id);
     io->x.bytes_in = st->head_bytes;
     if (finish_head(st, &io->x, &why) != PARSE_OK)
-        return exchange_head_bad(io, why.status, why.message);
+        return exchange_head_bad(io, &why);
     return exchange_head_complete(io);
 }
 
@@ -654,10 +657,7 @@ static void interim(struct xio *io)
 
     if (st->closed || !outq_empty(&io->down) || !http2_has_room(&st->h2->wire))
         return;
-    HEADERS_EACH(h, &io->x.resp.headers)
-        if (h->id != HDR_CONNECTION && h->id != HDR_TRANSFER_ENCODING && h->id != HDR_CONTENT_LENGTH &&
-            h->id != HDR_KEEP_ALIVE && h->id != HDR_PROXY_CONNECTION && h->id != HDR_UPGRADE && !h->hop)
-            out_header(&o, h);
+    respond_interim_fields(&o, &io->x);
     if (o.full)
         return;
     status_digits(digits, io->x.resp.status);

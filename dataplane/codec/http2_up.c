@@ -22,6 +22,7 @@
 #include "dataplane/codec/http2.h"
 #include "dataplane/codec/http2_common.h"
 #include "dataplane/exchange_priv.h"
+#include "dataplane/observe/limits.h"
 #include "dataplane/observe/metrics.h"
 #include "dataplane/upstream/pool.h"
 
@@ -302,6 +303,7 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
         return 0;
     st->coming_bytes += name_len + value_len + 32; /* as RFC 9113 section 6.5.2 counts */
     if (st->coming_bytes > limit) {
+        limit_hit(LIMIT_UPSTREAM_HEADER_BYTES);
         spoil(st, "head too large");
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the rest of the block passes by unseen */
     }

@@ -57,17 +57,19 @@ static bool take(struct chunk_decoder *d, char c)
         }
         if (d->digits == 0 || digit >= 0)
             return false;
+        if (c == '\r') {
+            d->state = SIZE_LF;
+            return true;
+        }
         d->line_bytes = 0;
         d->state = PADDING;
         return take(d, c);
-    case PADDING: /* bad white space, which some write behind the size */
-        if (c == '\r')
-            d->state = SIZE_LF;
-        else if (c == ';')
+    case PADDING: /* bad white space, which may stand in front of an extension only (7.1.1) */
+        if (c == ';') {
             d->state = EXTENSION;
-        else
-            return (c == ' ' || c == '\t') && ++d->line_bytes <= EXTENSION_MAX;
-        return true;
+            return true;
+        }
+        return (c == ' ' || c == '\t') && ++d->line_bytes <= EXTENSION_MAX;
     case EXTENSION:
         if (c == '\r')
             d->state = SIZE_LF;

@@ -47,8 +47,7 @@ static inline bool is(char c, unsigned which)
 
 static enum parse_result bad(struct parse_error *e, unsigned status, const char *message)
 {
-    e->status = status;
-    e->message = message;
+    *e = (struct parse_error){.status = status, .message = message};
     return PARSE_BAD;
 }
 
@@ -244,6 +243,7 @@ struct framing {
     bool overcoded;                /* something follows chunked: where the body ends is unknown */
     bool close, keep_alive;
     bool nominates;                /* Connection names other fields */
+    bool upgrades;                 /* Upgrade is among them */
     bool expect_continue, expect_other;
     struct header *host, *upgrade;
 };
@@ -285,6 +285,7 @@ static enum parse_result note_field(struct framing *f, struct header *h, struct 
             f->close |= http_list_has(h->value, STR("close"));
             f->keep_alive |= http_list_has(h->value, STR("keep-alive"));
             f->nominates |= !str_ieq(h->value, STR("close"));
+            f->upgrades |= http_list_has(h->value, STR("upgrade"));
         }
         break;
     case HDR_HOST:
@@ -333,8 +334,11 @@ static enum parse_result take_fields(struct cursor *c, const struct parse_limits
             return r;
         if (!name.p)
             break;
-        if (hs->n >= limits->fields || !headers_add_as(hs, a, id, name, value))
-            return bad(e, 431, "Request header or cookie too large");
+        if (hs->n >= limits->fields || !headers_add_as(hs, a, id, name, value)) {
+            bad(e, 431, "Request header or cookie too large");
+            e->too_many_fields = hs->n >= limits->fields;
+            return PARSE_BAD;
+        }
         h = &hs->v[hs->n - 1];
         if (id == HDR_OTHER)
             continue;
@@ -435,6 +439,8 @@ static enum parse_result take_request_line(struct cursor *c, const struct parse_
         p++;
     if (p == c->end)
         return PARSE_MORE;
+    if (p - c->p == METHOD_MAX && is(*p, C_METHOD))
+        return bad(e, 501, "Not implemented"); /* 3 */
     if (*p != ' ' || p == c->p)
         return bad(e, 400, "Bad request");
     out->method = str_n(c->p, (size_t)(p - c->p));
@@ -510,9 +516,12 @@ enum parse_result http_locate_request(struct req_head *r, struct str host, const
     r->method_id = method_of(r->method);
     if (r->method_id == M_CONNECT)
         return bad(e, 405, "Method not allowed"); /* it has no target */
-    for (size_t i = 0; i < r->method.len; i++)
-        if (!is(r->method.p[i], C_METHOD) || i >= METHOD_MAX)
+    for (size_t i = 0; i < r->method.len; i++) {
+        if (!is(r->method.p[i], C_METHOD))
             return bad(e, 400, "Bad request");
+        if (i == METHOD_MAX)
+            return bad(e, 501, "Not implemented");
+    }
     if (r->target.len > limits->uri_bytes)
         return bad(e, 414, "URI too long");
     for (size_t i = 0; i < r->target.len; i++)
@@ -540,7 +549,8 @@ static enum parse_result finish_request(struct req_head *r, const struct framing
     r->content_length = f->content_length;
     r->chunked = f->chunked;
     r->keep_alive = r->version >= 11 ? !f->close : f->keep_alive && !f->close;
-    r->upgrade_websocket = f->upgrade && r->version >= 11 && str_ieq(f->upgrade->value, STR("websocket"));
+    r->upgrade_websocket = f->upgrade && f->upgrades && r->version >= 11 && /* RFC 9110 7.8 */
+                           str_ieq(f->upgrade->value, STR("websocket"));
     return PARSE_OK;
 }
 
@@ -624,8 +634,9 @@ enum parse_result http_parse_response(struct str in, const struct parse_limits *
     r = take_status_line(&c, out, error_out);
     if (r == PARSE_OK)
         r = take_fields(&c, limits, a, &out->headers, &f, error_out);
-    if (r == PARSE_MORE && in.len >= limits->head_bytes)
-        return bad(error_out, 502, "head too large");
+    if ((r == PARSE_MORE && in.len >= limits->head_bytes) ||
+        (r == PARSE_OK && (size_t)(c.p - in.p) > limits->head_bytes))
+        return bad(error_out, 431, "head too large");
     if (r != PARSE_OK) {
         error_out->status = 502;
         return r;

@@ -22,6 +22,7 @@ struct parse_limits {
 struct parse_error {
     unsigned status;     /* to answer a request with: 400, 414, 417, 501, 505 */
     const char *message; /* static */
+    bool too_many_fields; /* of 431: it was not the bytes */
 };
 
 /*
@@ -39,7 +40,10 @@ enum parse_result http_parse_request(struct str in, const struct parse_limits *l
 enum parse_result http_locate_request(struct req_head *r, struct str host, const struct parse_limits *limits,
                                       struct arena *a, struct parse_error *error_out);
 
-/* The next response head. request_was_head: no body follows whatever the fields say. */
+/*
+ * The next response head. request_was_head: no body follows whatever the fields say. PARSE_BAD:
+ * the status is 431 when the head is beyond limits->head_bytes, else 502.
+ */
 enum parse_result http_parse_response(struct str in, const struct parse_limits *limits, struct arena *a,
                                       bool request_was_head, struct resp_head *out, size_t *used_out,
                                       struct parse_error *error_out);

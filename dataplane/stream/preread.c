@@ -68,15 +68,16 @@ static size_t proxy_need(struct str in)
     return size_max(V2_FIXED + behind, in.len + 1);
 }
 
-/* A word on the client counts from those who are trusted with it; streams know no other. */
-static void believe(struct conn *c, const struct proxy_info *info)
+/* A word on the client counts from those who are trusted with it; streams know no other. False: as conn_count. */
+static bool believe(struct conn *c, const struct proxy_info *info)
 {
     bool wanted = c->listener->kind == LISTEN_STREAM || c->w->set->real_ip_header == REAL_IP_PROXY_PROTOCOL;
 
-    if (!info->known || !wanted || !c->peer_trusted)
-        return;
+    if (!info->known || !wanted || !c->peer_trusted) /* then it has been counted as the peer's */
+        return true;
     c->proxied = true;
     conn_note_address(&info->src.sa, c->client.ip, c->client.addr, &c->client.port);
+    return conn_count(c);
 }
 
 static void readable(struct conn *c)
@@ -105,8 +106,8 @@ static void readable(struct conn *c)
         return;
     }
     preread_over(c);
-    believe(c, &info);
-    conn_begin(c);
+    if (believe(c, &info))
+        conn_begin(c);
 }
 
 static void nothing(struct conn *c)

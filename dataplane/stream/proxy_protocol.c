@@ -35,7 +35,7 @@ static bool parse_port(struct str word, in_port_t *out)
 }
 
 /* The family is given, the text has to be an address of it. */
-static bool parse_addr(sa_family_t family, struct str host, struct str port, union proxy_addr *out)
+static bool parse_addr(sa_family_t family, struct str host, struct str port, union socket_addr *out)
 {
     char text[INET6_ADDRSTRLEN];
 
@@ -236,13 +236,13 @@ enum pp_result proxy_parse(struct str in, struct proxy_info *out, size_t *used_o
 
 /* ---- writing ---- */
 
-static bool is_ip(const union proxy_addr *a)
+static bool is_ip(const union socket_addr *a)
 {
     return a->sa.sa_family == AF_INET || a->sa.sa_family == AF_INET6;
 }
 
 /* RFC 4291 section 2.5.5.2. */
-static struct sockaddr_in6 as_v6(const union proxy_addr *a)
+static struct sockaddr_in6 as_v6(const union socket_addr *a)
 {
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = a->v4.sin_port};
 
@@ -266,7 +266,7 @@ static char *put_port(char *to, in_port_t port)
     return put(to, str_n(first, (size_t)(end - first)));
 }
 
-size_t proxy_write_v1(const union proxy_addr *src, const union proxy_addr *dst, char to[PROXY_V1_MAX])
+size_t proxy_write_v1(const union socket_addr *src, const union socket_addr *dst, char to[PROXY_V1_MAX])
 {
     char src_text[INET6_ADDRSTRLEN], dst_text[INET6_ADDRSTRLEN], *p = put(to, STR("PROXY "));
 
@@ -289,7 +289,7 @@ size_t proxy_write_v1(const union proxy_addr *src, const union proxy_addr *dst, 
     return (size_t)(put(put_port(p, dst->v4.sin_port), STR("\r\n")) - to);
 }
 
-size_t proxy_write_v2(const union proxy_addr *src, const union proxy_addr *dst,
+size_t proxy_write_v2(const union socket_addr *src, const union socket_addr *dst,
                       unsigned char to[PROXY_V2_WRITTEN])
 {
     size_t size = 0;

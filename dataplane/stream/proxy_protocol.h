@@ -8,24 +8,16 @@
 #ifndef DATAPLANE_STREAM_PROXY_PROTOCOL_H
 #define DATAPLANE_STREAM_PROXY_PROTOCOL_H
 
-#include <netinet/in.h>
-
 #include "common/str.h"
+#include "dataplane/sockaddr.h"
 
 #define PROXY_V1_MAX     107  /* bytes of a line, CRLF included (section 2.1) */
 #define PROXY_V2_WRITTEN 52   /* bytes at most that proxy_write_v2 makes */
 #define PROXY_HEADER_MAX 4096 /* bytes of a version 2 header that we take, TLVs included */
 
-/* sa.sa_family says which: AF_INET, AF_INET6, or AF_UNSPEC for none. */
-union proxy_addr {
-    struct sockaddr sa;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
 struct proxy_info {
     bool known; /* false: the connection's own addresses count (UNKNOWN, LOCAL, UNSPEC, AF_UNIX) */
-    union proxy_addr src, dst; /* of one family; AF_UNSPEC when not known */
+    union socket_addr src, dst; /* of one family; AF_UNSPEC when not known */
 };
 
 enum pp_result { PP_MORE, PP_OK, PP_BAD };
@@ -46,8 +38,8 @@ enum pp_result proxy_parse(struct str in, struct proxy_info *out, size_t *used_o
  * A header for a connection from src to dst. When the families differ, IPv4 is written as mapped
  * IPv6; when one is neither, it is UNKNOWN (version 1), LOCAL (version 2). Returns its length.
  */
-size_t proxy_write_v1(const union proxy_addr *src, const union proxy_addr *dst, char to[PROXY_V1_MAX]);
-size_t proxy_write_v2(const union proxy_addr *src, const union proxy_addr *dst,
+size_t proxy_write_v1(const union socket_addr *src, const union socket_addr *dst, char to[PROXY_V1_MAX]);
+size_t proxy_write_v2(const union socket_addr *src, const union socket_addr *dst,
                       unsigned char to[PROXY_V2_WRITTEN]);
 
 #endif

@@ -86,13 +86,12 @@ static int on_servername(SSL *ssl, int *alert, void *arg)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
                    unsigned in_len, void *arg)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
-    unsigned skip = conn_offers_h2(ssl) ? 0 : 3;
+    struct str ours = conn_alpn(ssl);
     unsigned char *chosen;
 
     (void)arg;
-    if (SSL_select_next_proto(&chosen, out_len, ours + skip, sizeof(ours) - 1 - skip, in, in_len) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (ours.len == 0 || SSL_select_next_proto(&chosen, out_len, (const unsigned char *)ours.p, (unsigned)ours.len,
+                                               in, in_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_NOACK; /* a client that speaks nothing of ours finds out by itself */
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;

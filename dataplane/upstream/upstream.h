@@ -6,23 +6,18 @@
 #ifndef DATAPLANE_UPSTREAM_UPSTREAM_H
 #define DATAPLANE_UPSTREAM_UPSTREAM_H
 
-#include <sys/socket.h>
-
 #include "dataplane/codec/codec.h"
 #include "dataplane/config/config.h"
 #include "dataplane/io.h"
+#include "dataplane/sockaddr.h"
 #include "dataplane/worker.h"
 
 #define ADDRESSES_MAX 32
 
 struct address {
     socklen_t len;
-    union {
-        struct sockaddr sa;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } u;               /* port 0: the target's is put in when it is used */
-    char text[46];     /* "127.0.0.1", "::1" */
+    union socket_addr u; /* port 0: the target's is put in when it is used */
+    char text[46];       /* "127.0.0.1", "::1" */
 };
 
 /* "address:port"; its length. */

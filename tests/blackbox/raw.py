@@ -1,5 +1,6 @@
 """Bytes on both sides of a data plane: a client that sends what it is told, an origin that
 answers what it is told and remembers what it received."""
+import contextlib
 import re
 import socket
 import threading
@@ -103,12 +104,12 @@ class Origin:
             except OSError:
                 return
             self.connections += 1
+            self.open.add(s)
             threading.Thread(target=self.serve, args=(s,), daemon=True).start()
 
     def serve(self, s):
         with s:
             s.settimeout(weir.PATIENCE)
-            self.open.add(s)
             try:
                 self.script(s)
             except (OSError, AssertionError):
@@ -118,12 +119,13 @@ class Origin:
 
     def hang_up(self):
         """Ends every connection, so that the next one runs the script that is set now."""
-        for s in list(self.open):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        weir.wait_until(lambda: not self.open, "the connections to end")
+        def ended():  # also those that come meanwhile: requests whose clients have left may be under way
+            for s in list(self.open):
+                with contextlib.suppress(OSError):
+                    s.shutdown(socket.SHUT_RDWR)
+            return not self.open
+
+        weir.wait_until(ended, "the connections to end")
 
     def answer_ok(self, s):
         """Reads requests with their bodies one after the other, answers each with self.answer."""

@@ -392,12 +392,13 @@ def test_heads_are_judged_as_those_of_http1(proxy, head, status):
 
 
 def test_limits_of_the_head_are_counted(proxy):
-    before = limit_hits(proxy, "client_max_uri_bytes"), limit_hits(proxy, "client_max_header_bytes")
+    limits = ("client_max_uri_bytes", "client_max_header_bytes", "client_max_header_fields")
+    before = [limit_hits(proxy, limit) for limit in limits]
     with Client(proxy.port) as c:
         c.ask(fields("/" + "x" * 9000))
         c.ask(fields() + [("x-%d" % i, "v") for i in range(101)])
-    after = limit_hits(proxy, "client_max_uri_bytes"), limit_hits(proxy, "client_max_header_bytes")
-    assert after == (before[0] + 1, before[1] + 1)
+        c.ask(fields() + [("x", "v" * 15000), ("y", "v" * 15000), ("z", "v" * 15000)])
+    assert [limit_hits(proxy, limit) for limit in limits] == [n + 1 for n in before]
 
 
 def test_a_small_block_of_many_fields_is_not_unpacked_into_memory(proxy):

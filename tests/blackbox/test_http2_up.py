@@ -214,7 +214,8 @@ def test_interim_heads_go_on(proxy):
 
     proxy.origin.script = script
     out = raw.talk(proxy.port, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    assert out.startswith(b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\n"), out
+    assert out.startswith(b"HTTP/1.1 100 Continue\r\n\r\n"
+                          b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 404 Not Found\r\n"), out
 
 
 def test_head_only(proxy):

@@ -183,6 +183,37 @@ def test_headers_that_name_nobody(g, header):
         assert seen(g)["x-real-ip"] == "127.0.0.1"
 
 
+def test_connections_are_counted_for_the_client_that_is_named(tmp_path):
+    """Of the peer, which is trusted, any number; of the client it names as many as one may have, till they close."""
+    gateway = Gateway(str(tmp_path), *TRUSTING, "--client-max-connections-per-address", "1")
+    gateway.start()
+    limit = {"limit": "client_max_connections_per_address"}
+    with tcp.connect(gateway.ports["plain"]) as first, tcp.connect(gateway.ports["plain"]) as other:
+        first.sendall(V1)
+        ask(gateway, first)
+        other.sendall(V1.replace(b"192.0.2.7", b"192.0.2.8"))
+        ask(gateway, other)
+        assert gateway.metric("weir_limit_hits_total", **limit) == 0
+        for header in (V1, v2()):
+            with tcp.connect(gateway.ports["plain"]) as s:
+                s.sendall(header)
+                assert tcp.read_all(s) == b""
+        assert gateway.metric("weir_limit_hits_total", **limit) == 2
+
+    def again():
+        with contextlib.suppress(AssertionError, ConnectionError), tcp.connect(gateway.ports["plain"]) as s:
+            s.sendall(V1)
+            return ask(gateway, s)
+
+    weir.wait_until(again, "room for another")
+    for header in (b"PROXY TCP4 127.0.0.3 127.0.0.1 1 2\r\n", b"PROXY UNKNOWN\r\n"):  # trusted: not limited
+        with tcp.connect(gateway.ports["plain"]) as a, tcp.connect(gateway.ports["plain"]) as b:
+            for s in (a, b):
+                s.sendall(header)
+                ask(gateway, s)
+    gateway.stop()
+
+
 def test_a_peer_that_is_not_trusted(wary):
     """Its header is taken, and not believed."""
     with tcp.connect(wary.ports["plain"]) as s:

@@ -387,6 +387,18 @@ def test_passthrough_keeps_the_origins_certificate(g, name):
         assert tcp.read_exactly(s, 5) == b"hello"
 
 
+def test_no_protocol_is_agreed_on(g):
+    """What the bytes of a stream mean is not for the gateway to say; that of HTTP does."""
+    context = tcp.client_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    for port, agreed in ((g.ssl_port, None), (g.tls_port, "h2")):
+        with context.wrap_socket(tcp.connect(port), server_hostname="exact.test") as s:
+            assert s.selected_alpn_protocol() == agreed
+            if agreed is None:
+                s.sendall(b"hello")
+                assert tcp.read_exactly(s, 5) == b"hello"
+
+
 @pytest.mark.parametrize("name", ["other.test", "wild.test", "xexact.test", None])
 def test_no_route_for_the_name(g, name):
     before = g.streams(404)

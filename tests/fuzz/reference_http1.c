@@ -490,8 +490,10 @@ static enum ref_result read_size(struct str line, uint64_t *size, const char **w
     if (digits == 0)
         BAD("no size");
     at = digits;
-    while (at < line.len && (line.p[at] == ' ' || line.p[at] == '\t')) /* BWS; also where no extension follows */
+    while (at < line.len && (line.p[at] == ' ' || line.p[at] == '\t')) /* BWS */
         at++;
+    if (at > digits && at == line.len) /* 7.1.1: it is a part of an extension */
+        BAD("blank behind the size");
     if (at < line.len && line.p[at] != ';')
         BAD("byte behind the size");
     if (!is_field_value(part(line, at, line.len)))

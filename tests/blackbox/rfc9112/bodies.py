@@ -38,7 +38,7 @@ CHUNKS = [
     broken("9112-7.1.1", "LF in an extension", b"5;a\nb\r\nhello\r\n" + END),
     broken("9112-7.1.1", "CR in an extension", b"5;a\rb\r\nhello\r\n" + END),
     broken("9112-7.1.1", "LF in a quoted extension", b'5;a="\n"\r\nhello\r\n' + END),
-    broken("9112-7.1", "blank behind the size and no extension", b"5 \r\nhello\r\n" + END, pending=True),
+    broken("9112-7.1", "blank behind the size and no extension", b"5 \r\nhello\r\n" + END),
     broken("9112-7.1", "blanks behind the size up to the limit", b"5" + b" " * 5000 + b"\r\nhello\r\n" + END),
     broken("9112-7.1", "size of no digit", b"g\r\nhello\r\n" + END),
     broken("9112-7.1", "empty size", b"\r\nhello\r\n" + END),
@@ -107,13 +107,12 @@ LENGTHS = [
          origin=[asked(POST, "Content-Length: 300000", body=b"x" * 300000)]),
     passed("9110-15.5.14", "body as large as may be", post("Content-Length: 1000", body=b"x" * 1000),
            asked(POST, body=b"x" * 1000), small=True),
-    refused("9110-15.5.14", "a body a little too large", post("Content-Length: 1001"), PAYLOAD_TOO_LARGE, small=True,
-            pending=True),
+    refused("9110-15.5.14", "a body a little too large", post("Content-Length: 1001"), PAYLOAD_TOO_LARGE, small=True),
     refused("9110-15.5.14", "a body far too large", post("Content-Length: 1000000"), PAYLOAD_TOO_LARGE, small=True),
     Case("9110-15.5.14", "chunks too large", client=[chunked(b"3e9\r\n" + b"x" * 1001), PAYLOAD_TOO_LARGE], end=CLOSED,
          small=True),
     refused("9110-15.5.14", "chunks too large that are all there", chunked(b"3e9\r\n" + b"x" * 1001 + b"\r\n" + END),
-            PAYLOAD_TOO_LARGE, small=True, pending=True),
+            PAYLOAD_TOO_LARGE, small=True),
 ]
 
 EXPECT = "Expect: 100-continue"
@@ -158,7 +157,7 @@ EXPECTING = [
             page(417, "Expectation failed", "Connection: close")),
     refused("9110-10.1.1", "another expectation in the first of two fields",
             post("Content-Length: 5", "Expect: more", EXPECT, body=b"hello"),
-            page(417, "Expectation failed", "Connection: close"), pending=True),
+            page(417, "Expectation failed", "Connection: close")),
 ]
 
 TOO_LARGE = answer_of(b"no", "Connection: close", status="413 Content Too Large")

@@ -100,6 +100,8 @@ static const struct {
     {"GET / HTTP/1.1\r\nExpect: more\r\n" REST, 417},
     {"GET / HTTP/1.1\r\nExpect: more\r\nExpect: 100-continue\r\n" REST, 417},
     {"TRACE / HTTP/1.1\r\n" REST, 405},
+    {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF / HTTP/1.1\r\n" REST, OK},
+    {"ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG / HTTP/1.1\r\n" REST, 501},
     {"CONNECT h:80 HTTP/1.1\r\n" REST, 405},
 };
 
@@ -247,7 +249,7 @@ static const struct {
 } bodies[] = {
     {"0\r\n\r\n", "", CHUNK_DONE},
     {"5\r\nhello\r\n0\r\n\r\n", "hello", CHUNK_DONE},
-    {"1;a=\"b\"\r\nx\r\n000A \r\n0123456789\r\n0\r\nT: 1\r\nU: 2\r\n\r\n", "x0123456789", CHUNK_DONE},
+    {"1;a=\"b\"\r\nx\r\n000A\r\n0123456789\r\n0\r\nT: 1\r\nU: 2\r\n\r\n", "x0123456789", CHUNK_DONE},
     {"5\r\nhel", "hel", CHUNK_MORE},
     {"5\r\nhello", "hello", CHUNK_MORE},
     {"5\nhello\r\n0\r\n\r\n", "", CHUNK_BAD},
@@ -267,6 +269,7 @@ static const struct {
     {"0\r\nT: a\n\r\n", "", CHUNK_BAD},
     {"0\r\nGET / HTTP/1.1\r\n\r\n", "", CHUNK_BAD},
     {"1 x\r\na\r\n0\r\n\r\n", "", CHUNK_BAD},
+    {"1 \r\na\r\n0\r\n\r\n", "", CHUNK_BAD},
     {"1;a\x01\r\na\r\n0\r\n\r\n", "", CHUNK_BAD},
     {"1\t ;a=1;b\r\na\r\n0\r\nT:\r\n\r\n", "a", CHUNK_DONE},
 };

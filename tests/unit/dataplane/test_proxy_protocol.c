@@ -233,9 +233,9 @@ static void two_checksums_are_refused(void **state)
     assert_int_equal(parse(str_n(text, len), &info, &used), PP_BAD);
 }
 
-static union proxy_addr addr(const char *text, unsigned port)
+static union socket_addr addr(const char *text, unsigned port)
 {
-    union proxy_addr a = {0};
+    union socket_addr a = {0};
 
     if (inet_pton(AF_INET, text, &a.v4.sin_addr) == 1)
         a.sa.sa_family = AF_INET;
@@ -268,7 +268,7 @@ static void what_we_write_is_read_back(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        union proxy_addr src = addr(cases[i].src, 65535), dst = addr(cases[i].dst, 0);
+        union socket_addr src = addr(cases[i].src, 65535), dst = addr(cases[i].dst, 0);
         char v1[PROXY_V1_MAX], got[128];
         unsigned char v2[PROXY_V2_WRITTEN];
         size_t n[2] = {proxy_write_v1(&src, &dst, v1), proxy_write_v2(&src, &dst, v2)};
