@@ -1,9 +1,10 @@
 /*
  * ip_set.h - a fixed set of addresses, made of networks that may overlap.
  *
- * Kept are the points where membership changes, in the order of 128-bit numbers: two of 16 bytes
- * for a network that touches no other. A lookup is one binary search without branches: 18 steps
- * for 100 000 networks, 6 for 10.
+ * Of each family are kept the points where membership changes, in the order of the addresses as
+ * numbers, and where in them each of some equal parts of what they span begins. A lookup finds its
+ * part and searches there, in 4 to 8 points when networks are spread evenly; at worst it is one
+ * binary search of all: 18 steps for 100 000 networks. Up to 34 bytes a network.
  */
 #ifndef DATAPLANE_PLUGINS_IP_SET_H
 #define DATAPLANE_PLUGINS_IP_SET_H
