@@ -137,8 +137,11 @@ struct xio *exchange_begin(struct conn *c)
     arena_init_in(&x->arena, io->embedded, sizeof(io->embedded), EXCHANGE_ARENA_CAP);
     x->times.start = worker_now(w);
     x->peer_ip = x->client_ip = str_n(c->peer_ip, c->peer_ip_len);
-    if (unlikely(c->proxied))
+    memcpy(x->client_addr, c->peer_addr, sizeof(x->client_addr));
+    if (unlikely(c->proxied)) {
         x->client_ip = str_of(c->client.ip);
+        memcpy(x->client_addr, c->client.addr, sizeof(x->client_addr));
+    }
     x->peer_port = c->peer_port;
     x->local_ip = str_of(c->local_ip);
     x->local_port = c->local_port;

@@ -56,6 +56,7 @@ struct exchange {
 
     /* who asks, over what */
     struct str client_ip;        /* text; the direct peer, or the real one behind a trusted proxy */
+    unsigned char client_addr[16]; /* its bytes; IPv4 mapped */
     struct str peer_ip;          /* the direct peer */
     uint16_t peer_port, local_port;
     struct str local_ip;         /* the address the client reached */

@@ -1,6 +1,7 @@
 /* forward.c - the request as the upstream gets it (the reference's proxying rules, section 1). */
 #include <string.h>
 
+#include "common/checks.h"
 #include "common/uri.h"
 #include "dataplane/head_out.h"
 #include "dataplane/path.h"
@@ -11,14 +12,9 @@
 
 /* ---- the client's address ---- */
 
-static bool is_address(struct str s)
+static bool parse_address(struct str s, struct ip_network *out)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        char c = ascii_lower(s.p[i]);
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || c == '.' || c == ':'))
-            return false;
-    }
-    return s.len >= 2 && s.len < 46;
+    return str_find(s, '/') == s.len && ip_network_parse(s, out);
 }
 
 void forward_real_ip(struct exchange *x)
@@ -26,7 +22,9 @@ void forward_real_ip(struct exchange *x)
     int header = x->worker->set->real_ip_header;
     bool list = header == REAL_IP_X_FORWARDED_FOR;
     struct header *h;
-    struct str rest, piece, last = STR_NONE;
+    struct str rest, piece, last = STR("");
+    struct ip_network address;
+    struct host_port with_port;
 
     if (likely(!x->peer_trusted) || header == REAL_IP_PROXY_PROTOCOL) /* that one is known already */
         return;
@@ -36,8 +34,13 @@ void forward_real_ip(struct exchange *x)
     rest = h->value;
     while (str_next(&rest, ',', &piece))
         last = str_trim(piece);
-    if (is_address(last))
-        x->client_ip = last;
+    if (!parse_address(last, &address)) {
+        if (host_port_parse(last, &with_port, NULL) != 0 || !parse_address(with_port.name, &address))
+            return;
+        last = with_port.name;
+    }
+    x->client_ip = last;
+    memcpy(x->client_addr, address.addr, sizeof(x->client_addr));
 }
 
 /* ---- path ---- */

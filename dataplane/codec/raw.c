@@ -94,7 +94,7 @@ static struct stream_query query_of(const struct xio *io)
     };
     struct ip_network local;
 
-    memcpy(q.client_ip, c->proxied ? c->client.addr : c->peer_addr, sizeof(q.client_ip));
+    memcpy(q.client_ip, io->x.client_addr, sizeof(q.client_ip));
     if (ip_network_parse(io->x.local_ip, &local))
         memcpy(q.local_ip, local.addr, sizeof(q.local_ip));
     return q;

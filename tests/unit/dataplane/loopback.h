@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/checks.h"
 #include "common/clock.h"
 #include "dataplane/plugins/registry.h"
 
@@ -335,6 +336,16 @@ static struct c_credential *loop_key(struct loop *l, const struct c_consumer *co
 
 /* ---- running ---- */
 
+/* Who asks; 192.0.2.7 unless told. */
+static void loop_client(struct loop *l, const char *address)
+{
+    struct ip_network net;
+
+    assert_true(ip_network_parse(str_of(address), &net));
+    l->x.client_ip = str_of(address);
+    memcpy(l->x.client_addr, net.addr, sizeof(l->x.client_addr));
+}
+
 static void loop_request(struct loop *l, const char *method, const char *target,
                          const struct loop_field *headers, const char *body)
 {
@@ -350,7 +361,7 @@ static void loop_request(struct loop *l, const char *method, const char *target,
     arena_fini(&x->arena);
     *x = (struct exchange){.config = &l->config};
     arena_init(&x->arena, 0, 0);
-    x->client_ip = STR("192.0.2.7");
+    loop_client(l, "192.0.2.7");
     x->local_ip = STR("192.0.2.1");
     x->local_port = 8000;
     x->match = (struct route_match){.route = &l->route, .service = &l->service};
