@@ -57,8 +57,9 @@ int size_parse(const char *text, uint64_t *bytes_out, struct err *e) WEIR_MUSTCH
 struct listen_addr {
     char host[256]; /* "0.0.0.0", "::" */
     uint16_t port;
-    bool ssl, http2, proxy_protocol, reuseport;
-    int backlog; /* 0: the system's */
+    bool ssl, http2, proxy_protocol;
+    bool reuseport; /* accepted as in kong.conf; changes nothing: sockets of workers always share their port */
+    int backlog;    /* 0: as the program likes */
 };
 
 /*

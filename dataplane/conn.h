@@ -1,8 +1,11 @@
 /*
- * conn.h - a client as an exchange sees it: an HTTP/1 connection, or one stream of an HTTP/2
- * connection (which itself is one, too, but has no exchange). While a connection is idle it
- * holds no buffer and no exchange; its read event stays registered for its whole life, except
- * while reading really has to stop.
+ * conn.h - a client as an exchange sees it: an HTTP/1 connection, a TCP or TLS stream, a request
+ * in the line behind another (codec/pipeline.h), or one stream of an HTTP/2 connection (which
+ * itself is one, too, but has no exchange). While a connection is idle it holds no buffer and no
+ * exchange; its read event stays registered for its whole life, except while reading really has
+ * to stop.
+ *
+ * Nothing blocks. Threads: the worker's own.
  */
 #ifndef DATAPLANE_CONN_H
 #define DATAPLANE_CONN_H
@@ -89,14 +92,21 @@ struct conn {
 /* A new connection on fd, which it owns. */
 void conn_open(struct listener *l, int fd, const struct sockaddr *peer);
 
-/* A stream of parent, an exchange's client like any other. io has no fd. */
+/*
+ * A stream of parent, an exchange's client like any other, with parent's addresses. io has no fd: the
+ * parent calls conn_readable and conn_writable when c->reading and c->writing ask for it. Never NULL;
+ * ends by conn_kill, which closes io.
+ */
 struct conn *conn_open_stream(struct conn *parent, struct http2_stream *stream, const struct io_ops *ops);
 
 /* The same for a request in the line behind another. */
 struct conn *conn_open_slot(struct conn *parent, struct slot *slot, const struct conn_ops *events,
                             const struct io_ops *ops);
 
-/* Closes at once; the memory goes at the quiet point. Ends its exchange. */
+/*
+ * Closes at once; the memory goes at the quiet point. Ends its exchange, unless that is running: then the
+ * driver does when the state returns. A dead one may be killed again.
+ */
 void conn_kill(struct conn *c, enum close_reason why);
 
 /*
@@ -107,18 +117,19 @@ void conn_linger(struct conn *c);
 
 /*
  * The exchange is over and has been taken off c. unread: its request has not been read to
- * the end. Returns the next exchange when its bytes are there already.
+ * the end. Closes c, lets it linger or rest, or returns the next exchange when its bytes are there already;
+ * NULL: there is none now.
  */
 struct xio *conn_next(struct conn *c, bool keep_alive, bool unread);
 
-/* Waits at most us for what `wait` says. */
+/* Waits at most us for what `wait` says, then ops->timeout. There is one wait at a time: the last one counts. */
 void conn_wait(struct conn *c, enum conn_wait wait, uint64_t us);
 static inline void conn_wait_over(struct conn *c)
 {
     timer_clear(&c->timer);
 }
 
-/* Registers or removes events. */
+/* Registers or removes events. Bytes that TLS or a stream holds make one active at once. */
 void conn_want_read(struct conn *c, bool want);
 void conn_want_write(struct conn *c, bool want);
 

@@ -238,8 +238,8 @@ static void abandon(struct xio *io)
     metric_add(M_CLIENT_ABORTS, 1);
     if (!io->head_queued)
         x->resp.status = 499;
+    log_exchange(io); /* first: the response's head may lie in the upstream's buffer */
     up_release(io);
-    log_exchange(io);
     out_of_ready(io);
     dispose(io);
 }
@@ -298,9 +298,9 @@ enum step in_REST(struct xio *io)
 
 enum step in_LOG(struct xio *io)
 {
-    up_release(io);
-    log_exchange(io);
+    log_exchange(io); /* first: the response's head may lie in the upstream's buffer */
     io->log_due = false;
+    up_release(io);
     return step_go(io, XS_DONE);
 }
 

@@ -1,12 +1,16 @@
 /*
  * exchange.h - one request and its response, from the first byte of the head to the log.
  *
- *   accept/TLS -> parse head -> route -> rewrite -> access (plugins; may answer, may wait)
+ *   head -> rewrite (global plugins) -> route -> access (plugins; may answer, may wait)
  *     -> pick target -> connection from pool -> send head, stream body
  *     -> response head -> header filters -> body filters -> client -> log
  *
  * An exchange lives its whole life on one worker, in one arena, on one configuration. The
- * codecs (http/) and the upstream side fill it; plugins see it through plugin.h only.
+ * codecs (codec/) and the upstream side fill it; plugins read it and change it through plugin.h
+ * only. A stream (x->stream) is an exchange, too. Nothing here blocks. Threads: the worker's own.
+ *
+ * Strings of req and resp borrow from the buffers they came in or from the arena; both stay until
+ * the log has been written.
  */
 #ifndef DATAPLANE_EXCHANGE_H
 #define DATAPLANE_EXCHANGE_H
@@ -16,7 +20,7 @@
 
 struct worker;
 struct plugin_timer;
-struct xio; /* engine-private side: client connection, upstream attempt, body streams */
+struct xio; /* the engine's side (xio.h): client, upstream, body, queues */
 
 enum verdict {
     V_NEXT,   /* go on with the next plugin, the next step */

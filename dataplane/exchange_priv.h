@@ -25,15 +25,26 @@ bool body_ask(struct xio *io);
 
 /* ---- exchange_up.c ---- */
 
-enum pump { PUMP_OK, PUMP_BROKEN, PUMP_CLIENT_BAD, PUMP_GONE };
+enum pump {
+    PUMP_OK,         /* as far as it goes now; what it waits for will call exchange_run() */
+    PUMP_BROKEN,     /* the upstream takes no more */
+    PUMP_CLIENT_BAD, /* the client broke its framing: io->body_bad is the status */
+    PUMP_GONE,       /* the client has gone: touch nothing, return STEP_WAIT */
+};
 
 /* Moves the request up as far as it goes. */
 enum pump up_pump(struct xio *io);
-/* The upstream has so long to do something. */
+/* The upstream has so long to do something; a timeout of 0 or less is a minute. */
 void up_wait(struct xio *io, int64_t timeout_ms);
-/* A connection failed before any byte of a response: another try, or the answer. */
+/*
+ * A connection failed before any byte of a response: closes it, then to PICK for another try if the
+ * request may be sent again (RFC 9110 section 9.2.2) and tries are left, else to ANSWER with status.
+ */
 enum step up_failed_try(struct xio *io, unsigned status);
-/* Gives the upstream's connection back, or closes it. */
+/*
+ * Gives the upstream's connection back when its response is complete and it may be kept, else closes
+ * it. Its buffer goes along: nobody may look at x->resp afterwards that came in it.
+ */
 void up_release(struct xio *io);
 
 /* ---- exchange_down.c ---- */

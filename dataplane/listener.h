@@ -18,9 +18,9 @@ struct listener {
 };
 
 /*
- * Opens one socket per address of proxy_listen, then of stream_listen, for w, on the ports that `first` got (NULL: w
- * is the first; port 0 takes a free one). tls is the default context of ssl addresses.
- * Errors: an address that cannot be bound.
+ * Opens one socket per address of proxy_listen, then of stream_listen, for w, on the ports that
+ * `first` got (NULL: w is the first; port 0 takes a free one). tls is the default context of ssl
+ * addresses; keeps references. Errors: an address that cannot be bound.
  */
 int listeners_open(struct worker *w, const struct worker *first, SSL_CTX *tls, struct err *e) WEIR_MUSTCHECK;
 int listeners_start(struct worker *w, struct err *e) WEIR_MUSTCHECK; /* begins to accept */

@@ -46,8 +46,7 @@ void live_publish(struct live *l, struct config *config);
 
 struct live_worker *live_worker(struct live *l, unsigned index);
 int live_worker_fd(struct live_worker *w);   /* eventfd: readable when live_adopt is due */
-void live_adopt(struct live_worker *w);      /* at a quiet point of the loop */
-
+void live_adopt(struct live_worker *w);      /* in an event of its own: no exchange is on the stack */
 
 /* Where the worker's current pin stands; it is NULL before the first configuration. */
 struct config_pin **live_current(struct live_worker *w);

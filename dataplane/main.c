@@ -258,10 +258,12 @@ static json_t *report(void *arg)
     char id[UUID_TEXT_LEN + 1], hash[65];
 
     uuid_format(&p->node_id, id);
-    config = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "version", (json_int_t)c.active, "published",
-                       (json_int_t)c.published, "routes", (json_int_t)c.stats.routes, "services",
-                       (json_int_t)c.stats.services, "consumers", (json_int_t)c.stats.consumers, "plugins",
-                       (json_int_t)c.stats.plugins);
+    config = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "version", (json_int_t)c.active,
+                       "published", (json_int_t)c.published, "routes", (json_int_t)c.stats.routes, "services",
+                       (json_int_t)c.stats.services, "consumers", (json_int_t)c.stats.consumers, "credentials",
+                       (json_int_t)c.stats.credentials, "plugins", (json_int_t)c.stats.plugins, "upstreams",
+                       (json_int_t)c.stats.upstreams, "targets", (json_int_t)c.stats.targets, "certificates",
+                       (json_int_t)c.stats.certificates);
     out = json_pack("{s:s, s:s, s:i, s:o}", "node_id", id, "weir", WEIR_VERSION, "workers",
                     (int)p->set.n_workers, "configuration", config);
     if (out && p->sync) {

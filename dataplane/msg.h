@@ -105,6 +105,7 @@ bool headers_set_id(struct headers *hs, struct arena *a, enum header_id id, stru
 void headers_remove(struct headers *hs, struct str name);
 void headers_remove_id(struct headers *hs, enum header_id id);
 
+/* Room for more. False at the arena's cap. For headers_add_as. */
 bool headers_grow(struct headers *hs, struct arena *a);
 
 /* As headers_add for a name whose id is known. */

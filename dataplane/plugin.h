@@ -20,7 +20,10 @@
  * one answers, then, whoever answered, on_header_filter, on_body_filter per piece, on_log for
  * every plugin that applied. conf is the struct of the table, decoded once per configuration.
  * Strings that a plugin hands in must live in the exchange's arena (plugin_str, plugin_printf)
- * or longer; strings it gets live as long as the exchange.
+ * or longer; strings it gets live as long as the exchange, on_log included.
+ *
+ * Callbacks run on the exchange's worker and must not block: what takes time returns V_WAIT. A row
+ * whose protocols say so runs for streams, too: on_access and on_log then, with empty heads.
  */
 #ifndef DATAPLANE_PLUGIN_H
 #define DATAPLANE_PLUGIN_H

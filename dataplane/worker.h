@@ -2,9 +2,12 @@
  * worker.h - one event loop: its listeners, connections, pools and timers. Workers share
  * nothing that they write.
  *
- * A turn of the loop: what epoll reported is called back; then, at the quiet point, waiting
- * exchanges go on, a new configuration is adopted, and what died in this turn is freed. So
- * nothing is freed while a callback above it may still look at it.
+ * A turn of the loop: what epoll reported is called back, a new configuration among it; then,
+ * at the quiet point, waiting exchanges go on, what gathered in this turn is sent (pipelined
+ * lines, HTTP/2), and what died in it is freed. So nothing is freed while a callback above it
+ * may still look at it.
+ *
+ * Threads: the worker's own, but for what says "any thread".
  */
 #ifndef DATAPLANE_WORKER_H
 #define DATAPLANE_WORKER_H
@@ -84,16 +87,17 @@ struct worker {
 
 enum worker_order { ORDER_SERVE, ORDER_DRAIN, ORDER_STOP };
 
-/* Binds nothing yet: makes the loop. */
+/* Makes the loop; binds nothing yet. Borrows set, live and resolver, which outlive w. -1: ERR_IO. */
 int worker_init(struct worker *w, unsigned index, const struct dp_settings *set, struct live_worker *live,
                 struct resolver *resolver, struct err *e) WEIR_MUSTCHECK;
+/* Begins to accept and starts the thread. -1: the system has no thread, or takes no event. */
 int worker_start(struct worker *w, struct err *e) WEIR_MUSTCHECK;
 void worker_tell(struct worker *w, enum worker_order order); /* any thread */
 void worker_wake(struct worker *w);                          /* any thread */
 /* New connections get this default certificate. Any thread; keeps a reference. */
 void worker_give_tls(struct worker *w, SSL_CTX *ctx);
-void worker_join(struct worker *w);
-void worker_fini(struct worker *w);
+void worker_join(struct worker *w); /* blocks until the loop is over: after ORDER_STOP, or drained */
+void worker_fini(struct worker *w); /* after worker_join, or without a start */
 
 static inline uint64_t worker_now(struct worker *w)
 {
@@ -102,7 +106,7 @@ static inline uint64_t worker_now(struct worker *w)
     return w->now_us;
 }
 
-/* The Date header of this second. */
+/* The Date header of this second (RFC 9110 section 6.6.1); good until the next call. */
 struct str worker_date(struct worker *w);
 
 /* 32 hexadecimal digits and a NUL; unique, not secret. */

@@ -100,10 +100,13 @@ struct xio {
     char embedded[EXCHANGE_EMBEDDED];
 };
 
-/* A spare or new one for c, with its first byte in rbuf. */
+/* A spare or new one for c, in HEAD; its first bytes are in rbuf, or about to come. Never NULL. */
 struct xio *exchange_begin(struct conn *c);
 
-/* Goes on as far as it can. */
+/*
+ * Goes on as far as it can, and then with those that follow on the connection. io may be gone afterwards,
+ * its connection dead. From inside of the driver it does nothing: the driver goes on itself.
+ */
 void exchange_run(struct xio *io);
 
 /* Makes room in the client's full read buffer. False: reading has to stop for now. */
@@ -114,7 +117,7 @@ bool http1_head_room(struct xio *io);
 /* The client's connection is gone. */
 void exchange_client_gone(struct xio *io);
 
-/* Something happened on the upstream's side. */
+/* Events of the upstream's side, and of timers. They call the driver: io may be gone afterwards. */
 void exchange_upstream_readable(struct xio *io);
 void exchange_upstream_timeout(struct xio *io);
 void exchange_client_timeout(struct xio *io);

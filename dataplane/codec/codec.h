@@ -8,8 +8,15 @@
  * socket, OpenSSL, or one stream of an HTTP/2 connection, which is a struct conn (or uconn)
  * of its own.
  *
- * To add a protocol: a pair of tables here, and somebody who chooses it (conn.c by what the
- * client says first, in_PICK by what the service asks for). Nothing else changes.
+ * To add a protocol: a table of one side or of both, and somebody who chooses it (conn.c by what
+ * the client says first, in_PICK by what the service asks for). Nothing else changes.
+ * ../README.md goes through it step by step.
+ *
+ * Rules for all functions. Nothing blocks: what cannot go on now returns, and an event or timer
+ * calls the exchange again. Heads are written into w->scratch and queued as fleeting; pieces and
+ * trailers are queued where they are, and stay there until flush has taken them. What has to live
+ * longer goes into the exchange's arena, whose cap is a "false". They are called by the states
+ * (exchange_*.c) and body.c, on the worker's thread, never below themselves.
  */
 #ifndef DATAPLANE_CODEC_CODEC_H
 #define DATAPLANE_CODEC_CODEC_H
@@ -20,11 +27,15 @@ struct arena;
 struct conn;
 struct xio;
 
+/* STEP_GO: the state has changed, go on. STEP_WAIT: something will call exchange_run() again. */
 enum step { STEP_GO, STEP_WAIT };
 
 /* Towards the client. */
 struct down_codec {
-    /* In HEAD: fills x->req, then exchange_head_complete(); or waits for more, or refuses. */
+    /*
+     * In HEAD: fills x->req, then exchange_head_complete(); or waits for more (its timer is
+     * client_header_timeout), or exchange_head_bad().
+     */
     enum step (*take_head)(struct xio *io);
     /*
      * Decodes the raw part of the window (xio.h) in place: moves c->at and io->decoded, sets
@@ -44,7 +55,10 @@ struct down_codec {
     void (*piece)(struct xio *io, struct str piece);
     /* The end of the body, with x->resp.trailers if the client takes them. */
     void (*end)(struct xio *io);
-    /* As outq_write of io->down, until the end too has been written. */
+    /*
+     * Sends what is queued. 0: all is gone, the end too if it was queued; 1: the rest waits for
+     * conn_writable(); -1: the client is gone. *written: bytes taken now.
+     */
     int (*flush)(struct xio *io, size_t *written);
 };
 
@@ -56,8 +70,8 @@ struct up_codec {
      */
     bool (*head)(struct xio *io, int64_t length);
     void (*piece)(struct xio *io, struct str piece);
-    void (*end)(struct xio *io); /* with x->req.trailers */
-    int (*flush)(struct xio *io, size_t *written);
+    void (*end)(struct xio *io); /* with x->req.trailers, if the protocol can say them */
+    int (*flush)(struct xio *io, size_t *written); /* as a down_codec's, for the upstream */
     /* The next head, interim or not, into x->resp. PARSE_BAD has been logged. */
     enum parse_result (*take_head)(struct xio *io);
     /* A final head is in x->resp: how its body ends. */

@@ -1,6 +1,8 @@
 /*
  * limits.h - what the gateway bounds, by the setting that says how much: every refusal and
- * every cut is counted in weir_limit_hits_total{limit="NAME"}.
+ * every cut is counted in weir_limit_hits_total{limit="NAME"}. What has no setting has a name of
+ * its own. Those of HTTP/2 (http2_max_*) are counted where nghttp2 tells of them, in
+ * codec/http2_down.c, by the setting's name as well.
  */
 #ifndef DATAPLANE_OBSERVE_LIMITS_H
 #define DATAPLANE_OBSERVE_LIMITS_H

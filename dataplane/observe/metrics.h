@@ -2,7 +2,7 @@
  * metrics.h - what a data plane counts, and the Prometheus page (text format 0.0.4).
  *
  *     metric_add(M_CONNECTIONS, 1);                    one plain add in a cell of this thread
- *     metric_add_with(M_LIMIT_HITS, (struct str[]){STR("header_bytes")}, 1);
+ *     metric_add_with(M_STREAMS, (struct str[]){STR("200")}, 1);
  *
  * The metrics are declared in metrics.def. Every thread that counts has its own cells, made
  * at its first count and kept for the process's life; nobody else writes them, so counting

@@ -53,11 +53,6 @@ size_t records_count(const struct records *r)
     return r->n;
 }
 
-size_t records_bytes(const struct records *r)
-{
-    return r->bytes;
-}
-
 const struct state_hash *records_hash(const struct records *r)
 {
     return &r->hash;

@@ -23,7 +23,6 @@ struct records *records_new(void);
 void records_free(struct records **r);
 
 size_t records_count(const struct records *r);
-size_t records_bytes(const struct records *r); /* of the list records_write makes */
 const struct state_hash *records_hash(const struct records *r);
 
 struct records_undo {

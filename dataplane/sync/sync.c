@@ -113,8 +113,6 @@ static void note_failure(struct sync *s)
 static void note_contact(struct sync *s, bool connected)
 {
     pthread_mutex_lock(&s->lock);
-    if (connected || s->state.connected)
-        s->state.last_contact_us = clock_wall_us();
     s->state.reconnects += connected && !s->state.connected;
     s->state.connected = connected;
     snprintf(s->state.control_plane, sizeof(s->state.control_plane), "%s", s->urls[s->url]);

@@ -56,7 +56,6 @@ struct sync_state {
     uint64_t saved_version;     /* what a restart would find on disk; 0: nothing */
     uint64_t deltas, fulls, rejected, reconnects;
     uint64_t failed_attempts;   /* since the last welcome */
-    uint64_t last_contact_us;   /* wall clock; 0: never */
     char last_error[512];       /* "" when the last thing went well */
 };
 

@@ -93,7 +93,7 @@ static void handshake(struct uconn *u)
     u->ops->connected(u);
 }
 
-void uconn_readable(struct uconn *u)
+static void readable(struct uconn *u)
 {
     if (unlikely(u->dead || (!u->reading && !u->handshaking)))
         return;
@@ -103,7 +103,7 @@ void uconn_readable(struct uconn *u)
         u->ops->readable(u);
 }
 
-void uconn_writable(struct uconn *u)
+static void writable(struct uconn *u)
 {
     if (u->dead)
         return;
@@ -118,14 +118,14 @@ static void on_read(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    uconn_readable(arg);
+    readable(arg);
 }
 
 static void on_write(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    uconn_writable(arg);
+    writable(arg);
 }
 
 static void on_timer(struct timer *t)

@@ -1,4 +1,7 @@
-/* pool.h - what pool.c and dial.c share. */
+/*
+ * pool.h - origins and connections to them: what pool.c and dial.c share with connections that
+ * carry several exchanges (codec/http2_up.c). Exchanges use upstream.h.
+ */
 #ifndef DATAPLANE_UPSTREAM_POOL_H
 #define DATAPLANE_UPSTREAM_POOL_H
 
@@ -12,15 +15,14 @@ void origin_drop_if_unused(struct worker *w, struct origin *o);
 /* Events go to the connection's exchange. */
 extern const struct uconn_ops uconn_http_ops;
 
-/* What an event does. A stream's connection calls them when its stream's turn has come. */
-void uconn_readable(struct uconn *u);
-void uconn_writable(struct uconn *u);
-
-/* A new one for o on fd, or on a stream: fd -1. */
+/*
+ * A new one for o, counted in it, on fd, which it owns; fd -1: one of several exchanges on another
+ * connection, whose io the caller sets, and whose events it activates. Never NULL.
+ */
 struct uconn *uconn_new(struct worker *w, struct origin *o, int fd, const struct uconn_ops *ops,
                         const struct up_codec *codec);
 
-/* As dial(), for an origin; h2: HTTP/2 is offered by ALPN. */
+/* As dial(), for an origin, which goes when it fails and nobody else uses it; h2: offers HTTP/2 by ALPN. */
 struct uconn *dial_origin(struct worker *w, struct origin *o, bool h2, const struct uconn_ops *ops,
                           const struct up_codec *codec);
 

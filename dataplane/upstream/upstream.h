@@ -1,7 +1,8 @@
 /*
  * upstream.h - the way to a target: names, the pool of kept connections, dialling.
  *
- * One worker's; nothing is shared but the resolver.
+ * One worker's; nothing is shared but the resolver. Nothing blocks: what has to be waited for (a
+ * name, a connection) calls the exchange later.
  */
 #ifndef DATAPLANE_UPSTREAM_UPSTREAM_H
 #define DATAPLANE_UPSTREAM_UPSTREAM_H
@@ -96,14 +97,19 @@ struct uconn {
 };
 
 /*
- * A kept connection to there, or NULL. Takes the newest.
+ * A kept connection to there, or NULL: the newest, since it is the least likely to have been closed. The
+ * caller sets u->xio. tls NULL: none; sni: "" for none. Connections are the same when address, port, context
+ * and name are.
  */
 struct uconn *pool_take(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls,
                         struct str sni);
-/* After a complete response: keeps it, or closes it at the limits. */
+/* After a complete response: keeps it, or closes it at the limits (upstream_keepalive_*). Takes back u->buf. */
 void pool_give(struct uconn *u);
 
-/* Begins to connect; NULL with errno when the system refuses at once. */
+/*
+ * Begins to connect, with HTTP/1.1 as codec; what is written before it stands waits in the queue, and
+ * connect_timeout is the caller's. The caller sets u->xio. NULL with errno when the system refuses at once.
+ */
 struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, SSL_CTX *tls, struct str sni);
 
 /*
@@ -113,10 +119,11 @@ struct uconn *dial(struct worker *w, const struct address *addr, uint16_t port, 
  */
 void uconn_greet(struct uconn *u, struct str greeting);
 
+/* Closes at once and gives u->buf back; the memory goes at the quiet point. Its exchange is not told. */
 void uconn_kill(struct uconn *u);
 void uconn_want_read(struct uconn *u, bool want);
 void uconn_want_write(struct uconn *u, bool want);
-/* As conn_read; sets eof. */
+/* As conn_read; sets eof at the end, eof and broken at an error. */
 ssize_t uconn_read(struct uconn *u);
 
 void pool_close_idle(struct worker *w);
@@ -125,7 +132,7 @@ void pool_fini(struct worker *w);
 
 /* Index for SSL_set_ex_data on both sides. */
 int tls_ex_index(void);
-/* Called by the client context's new-session callback. */
+/* Called by the client context's new-session callback: takes the reference. */
 void uconn_keep_session(struct uconn *u, SSL_SESSION *session);
 
 #endif
