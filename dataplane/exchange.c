@@ -139,7 +139,7 @@ struct xio *exchange_begin(struct conn *c)
     x->peer_ip = x->client_ip = str_n(c->peer_ip, c->peer_ip_len);
     if (unlikely(c->proxied))
         x->client_ip = str_of(c->client.ip);
-    x->peer_port = c->peer_port;
+    x->client_port = c->proxied ? c->client.port : c->peer_port;
     x->local_ip = str_of(c->local_ip);
     x->local_port = c->local_port;
     x->connection = c->number;
