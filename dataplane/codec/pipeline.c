@@ -117,9 +117,15 @@ static bool slot_pending(const struct io *io)
     return false;
 }
 
-static void slot_nothing(struct io *io)
+static void slot_shutdown(struct io *io)
 {
     (void)io;
+}
+
+/* Its connection's session may be gone already, and the log is still to come. */
+static void slot_close(struct io *io)
+{
+    io->ssl = NULL;
 }
 
 static const struct io_ops io_slot = {
@@ -127,8 +133,8 @@ static const struct io_ops io_slot = {
     .writev = slot_writev,
     .handshake = slot_handshake,
     .pending = slot_pending,
-    .shutdown = slot_nothing,
-    .close = slot_nothing,
+    .shutdown = slot_shutdown,
+    .close = slot_close,
 };
 
 static void slot_readable(struct conn *c)
