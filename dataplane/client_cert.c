@@ -13,7 +13,7 @@ static const struct client_policy *policy_of(const struct exchange *x)
 
     if (route && route->def.tls_verify_client >= 0)
         return config_route_client_policy(x->config, &route->def.id);
-    return x->tls ? tls_options->client_policy : NULL;
+    return x->io->c->io.ssl ? tls_options->client_policy : NULL; /* TLS that passes through is not ours */
 }
 
 static enum client_cert_state judge(const struct exchange *x, const struct client_policy *p)

@@ -205,6 +205,7 @@ void conns_fini(struct worker *w)
 
     while (w->conns)
         conn_kill(w->conns, CLOSE_DRAIN);
+    pipeline_flush(w); /* lines without connections by now: there is only memory */
     uconns_reap(w);
     conns_reap(w);
     while ((c = w->spare_conns)) {
@@ -305,6 +306,8 @@ static void http_timeout(struct conn *c)
 {
     if (c->wait == WAIT_IDLE)
         limit_hit(LIMIT_IDLE_TIME);
+    else if (c->wait == WAIT_WRITE && c->pipe && !c->xio) /* held answers that nobody takes */
+        limit_hit(LIMIT_WRITE_TIME);
     if (c->xio)
         exchange_client_timeout(c->xio);
     else

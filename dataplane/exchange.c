@@ -142,7 +142,7 @@ struct xio *exchange_begin(struct conn *c)
         x->client_ip = str_of(c->client.ip);
         memcpy(x->client_addr, c->client.addr, sizeof(x->client_addr));
     }
-    x->peer_port = c->peer_port;
+    x->client_port = c->proxied ? c->client.port : c->peer_port;
     x->local_ip = str_of(c->local_ip);
     x->local_port = c->local_port;
     x->connection = c->number;

@@ -62,7 +62,7 @@ struct exchange {
     struct str client_ip;        /* text; the direct peer, or the real one behind a trusted proxy */
     unsigned char client_addr[16]; /* its bytes; IPv4 mapped */
     struct str peer_ip;          /* the direct peer */
-    uint16_t peer_port, local_port;
+    uint16_t client_port, local_port; /* the first: a PROXY header's, else the direct peer's */
     struct str local_ip;         /* the address the client reached */
     uint64_t connection;         /* number of the client's connection since the start */
     uint32_t connection_requests; /* this request is the n-th on it, from 1 */

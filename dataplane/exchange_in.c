@@ -210,7 +210,7 @@ bool exchange_route(struct exchange *x)
         .sni = x->sni,
         .client_ip = x->client_ip,
         .local_ip = x->local_ip,
-        .client_port = x->peer_port,
+        .client_port = x->client_port,
     };
     uint32_t protocols;
 

@@ -312,6 +312,39 @@ static size_t count_items(const char *list)
     return n;
 }
 
+static bool same_listener(const struct listen_addr *a, const struct listen_addr *b)
+{
+    unsigned char x[16], y[16];
+
+    if (a->port != b->port || a->port == 0)
+        return false;
+    if (inet_pton(AF_INET6, a->host, x) == 1 && inet_pton(AF_INET6, b->host, y) == 1)
+        return memcmp(x, y, 16) == 0;
+    return strcmp(a->host, b->host) == 0;
+}
+
+static const struct listen_addr *nth_listener(const struct dp_settings *s, size_t i, const char **setting_out)
+{
+    *setting_out = i < s->n_proxy ? "proxy_listen" : "stream_listen";
+    return i < s->n_proxy ? &s->proxy[i] : &s->stream[i - s->n_proxy];
+}
+
+/* Workers share ports (SO_REUSEPORT), so the system would take an address twice: each gets half of the clients. */
+static int check_distinct(const struct dp_settings *s, struct err *e)
+{
+    const char *setting, *other;
+
+    for (size_t i = 1; i < s->n_proxy + s->n_stream; i++) {
+        const struct listen_addr *a = nth_listener(s, i, &setting);
+
+        for (size_t k = 0; k < i; k++)
+            if (same_listener(a, nth_listener(s, k, &other)))
+                return err_set(e, ERR_INVALID, "%s: '%s:%u' is taken by %s, expected an address of its own", setting,
+                               a->host, a->port, other);
+    }
+    return 0;
+}
+
 static int finish(struct dp_settings *s, struct err *e)
 {
     if (parse_workers(s->workers_text, &s->n_workers, e) != 0 ||
@@ -331,6 +364,8 @@ static int finish(struct dp_settings *s, struct err *e)
     if (count_items(s->ssl_cert) != count_items(s->ssl_cert_key))
         return err_set(e, ERR_INVALID, "ssl_cert and ssl_cert_key belong together: %zu and %zu files",
                        count_items(s->ssl_cert), count_items(s->ssl_cert_key));
+    if (check_distinct(s, e) != 0)
+        return -1;
     for (size_t i = 0; i < s->n_stream; i++)
         if (s->stream[i].http2)
             return err_set(e, ERR_INVALID, "stream_listen: http2 is for proxy_listen, expected ssl, proxy_protocol, backlog=N");

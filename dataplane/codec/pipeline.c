@@ -66,6 +66,14 @@ static size_t make_room(struct slot *s, struct worker *w, size_t len)
     return s->held->cap - s->held->len;
 }
 
+/* The socket is full: how long the client may leave it so. some: it has just taken a part. */
+static void await_room(struct conn *c, bool some)
+{
+    if (some || c->wait != WAIT_WRITE || !c->timer.due_us)
+        conn_wait(c, WAIT_WRITE, c->w->set->client_write_timeout_us);
+    conn_want_write(c, true);
+}
+
 static ssize_t slot_writev(struct io *io, const struct iovec *v, int n)
 {
     struct conn *c = CONTAINER_OF(io, struct conn, io);
@@ -80,7 +88,7 @@ static ssize_t slot_writev(struct io *io, const struct iovec *v, int n)
         ssize_t sent = p->c->writing ? IO_AGAIN : p->c->io.ops->writev(&p->c->io, v, n);
 
         if (sent != (ssize_t)total && sent != IO_ERROR)
-            conn_want_write(p->c, true);
+            await_room(p->c, sent > 0);
         return sent;
     }
     room = make_room(s, c->w, total);
@@ -109,9 +117,15 @@ static bool slot_pending(const struct io *io)
     return false;
 }
 
-static void slot_nothing(struct io *io)
+static void slot_shutdown(struct io *io)
 {
     (void)io;
+}
+
+/* Its connection's session may be gone already, and the log is still to come. */
+static void slot_close(struct io *io)
+{
+    io->ssl = NULL;
 }
 
 static const struct io_ops io_slot = {
@@ -119,8 +133,8 @@ static const struct io_ops io_slot = {
     .writev = slot_writev,
     .handshake = slot_handshake,
     .pending = slot_pending,
-    .shutdown = slot_nothing,
-    .close = slot_nothing,
+    .shutdown = slot_shutdown,
+    .close = slot_close,
 };
 
 static void slot_readable(struct conn *c)
@@ -370,12 +384,13 @@ static void write_line(struct pipeline *p)
         return;
     }
     if (p->n && slot_at(p, 0)->held) {
-        if (n > 0 || c->wait != WAIT_WRITE || !c->timer.due_us)
-            conn_wait(c, WAIT_WRITE, c->w->set->client_write_timeout_us);
-        conn_want_write(c, true);
+        await_room(c, n > 0);
         return;
     }
-    conn_wait_over(c);
+    if (parts)
+        conn_want_write(c, false);
+    if (!c->writing) /* else the answer in front waits for room by itself */
+        conn_wait_over(c);
     for (unsigned i = 0; i < p->n; i++) {
         struct slot *s = slot_at(p, i);
 

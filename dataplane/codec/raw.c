@@ -124,7 +124,7 @@ static enum step route(struct xio *io)
         (void)conn_accept_tls(io->c); /* and here again when the handshake is over */
         return STEP_WAIT;
     }
-    return step_go(io, XS_ACCESS);
+    return step_go(io, exchange_client_cert(x) ? XS_ACCESS : XS_ANSWER);
 }
 
 static enum step take_head(struct xio *io)

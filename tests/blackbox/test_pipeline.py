@@ -5,6 +5,7 @@ import threading
 
 import pytest
 import raw
+import tcp
 import weir
 
 
@@ -237,6 +238,31 @@ def test_a_reader_that_does_not_read_is_cut_off(proxy, gate):
         gate.open(b"r2", gate.ok(b"r2", big))
         gate.open(b"r1", gate.ok(b"r1", big))
         weir.wait_until(lambda: "weir_exchanges 0\n" in proxy.metrics(), "the write timeout")
+
+
+def test_a_reader_that_takes_the_first_answer_only_is_cut_off(proxy, gate):
+    def hits():
+        return tcp.metric(proxy.metrics(), "weir_limit_hits_total", limit="client_write_timeout")
+    before = hits()
+    with connect(proxy) as s:
+        s.sendall(get(b"w1") + get(b"w2"))
+        gate.wait_for(b"w1", b"w2")
+        gate.open(b"w1")
+        assert answers(s, 1) == ([b"w1"], b"")
+        gate.open(b"w2", gate.ok(b"w2", b"x" * 30_000_000))
+        weir.wait_until(lambda: "weir_exchanges 0\n" in proxy.metrics(), "the write timeout")
+    assert hits() == before + 1
+
+
+def test_a_line_that_drain_timeout_ends_leaves_nothing(proxy, gate, tmp_path):
+    short = weir.DataPlane(str(tmp_path), "--drain-timeout", "300ms", declarative=proxy.args[
+        proxy.args.index("--declarative") + 1], workers=1)
+    short.start()
+    with connect(short) as s:
+        s.sendall(get(b"d1") + get(b"d2") + get(b"d3"))
+        gate.wait_for(b"d1", b"d2", b"d3")
+        short.stop()
+        assert s.recv(1) == b""
 
 
 def test_heads_and_gets_mixed(proxy, gate):

@@ -357,3 +357,25 @@ def test_the_field_is_not_seen_while_unset(tmp_path):
         assert refused.status == 400 and "expected one of: v1, v2" in refused.text
         refused = cp.patch("/services/s", {"proxy_protocol": "v1", "protocol": "grpc"})
         assert refused.status == 400 and "proxy_protocol" in refused.text
+
+
+def test_expressions_see_the_port_that_the_header_tells(tmp_path):
+    up, (port,) = weir.Upstream(), weir.free_ports(1)
+    (tmp_path / "weir.yaml").write_text(f"""
+_format_version: "3.0"
+services:
+- name: up
+  url: http://127.0.0.1:{up.port}
+  routes:
+  - {{name: told, expression: 'net.src.port == 4711 && net.src.ip == 192.0.2.7'}}
+""")
+    plane = weir.DataPlane(str(tmp_path), "--router-flavor", "expressions", *TRUSTING,
+                           declarative=str(tmp_path / "weir.yaml"))
+    plane.args[plane.args.index("--proxy-listen") + 1] += f", 127.0.0.1:{port} proxy_protocol"
+    plane.start()
+    for header, status in ((V1, b"200"), (V1.replace(b"4711", b"4712"), b"404")):
+        with tcp.connect(port) as s:
+            s.sendall(header + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert tcp.read_all(s).split()[1] == status
+    plane.stop()
+    up.stop()

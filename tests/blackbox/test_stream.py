@@ -10,6 +10,7 @@ import threading
 
 import pytest
 import tcp
+import tls_tools
 import weir
 
 MEGABYTE = 1 << 20
@@ -399,6 +400,49 @@ def test_no_protocol_is_agreed_on(g):
                 assert tcp.read_exactly(s, 5) == b"hello"
 
 
+def test_certificates_that_routes_demand(tmp_path):
+    """A connection without the certificate is closed before it reaches an upstream."""
+    ours, others = tls_tools.Authority(tmp_path / "ca"), tls_tools.Authority(tmp_path / "others")
+    pem = "".join(f"    {line}\n" for line in ours.pair.cert.splitlines())
+    row = "11111111-2222-4333-8444-000000000009"
+    echo = tcp.Server(tcp.echo)
+    (tmp_path / "weir.yaml").write_text(f"""
+_format_version: "3.0"
+ca_certificates:
+- id: {row}
+  cert: |
+{pem}
+services:
+- name: echo
+  protocol: tcp
+  host: 127.0.0.1
+  port: {echo.port}
+  routes:
+  - {{protocols: [tls], snis: [on.test], tls_verify_client: "on", tls_client_ca_certificates: [{row}]}}
+  - {{protocols: [tls], snis: [optional.test], tls_verify_client: optional, tls_client_ca_certificates: [{row}]}}
+  - {{protocols: [tls], snis: [off.test], tls_verify_client: "off"}}
+  - {{protocols: [tls], snis: [general.test]}}
+""")
+    port, = weir.free_ports(1)
+    plane = weir.DataPlane(str(tmp_path), "--stream-listen", f"127.0.0.1:{port} ssl", "--ssl-verify-client", "on",
+                           "--ssl-client-certificate", others.pair.cert_file, declarative=str(tmp_path / "weir.yaml"))
+    plane.start()
+
+    def served(name, pair=None):
+        with contextlib.suppress(ssl.SSLError, ConnectionError), tls_tools.dial(port, name, pair) as s:
+            s.sendall(b"x")
+            return s.recv(1) == b"x"
+        return False
+    mine, theirs = ours.client("alice"), others.client("mallory")
+    assert [served("on.test", pair) for pair in (mine, theirs, None)] == [True, False, False]
+    assert [served("optional.test", pair) for pair in (mine, theirs, None)] == [True, False, True]
+    assert [served("off.test", pair) for pair in (mine, theirs, None)] == [True, True, True]
+    assert [served("general.test", pair) for pair in (mine, theirs, None)] == [False, True, False]
+    assert tcp.metric(plane.metrics(), "weir_streams_total", status="400") == 5
+    plane.stop()
+    echo.close()
+
+
 @pytest.mark.parametrize("name", ["other.test", "wild.test", "xexact.test", None])
 def test_no_route_for_the_name(g, name):
     before = g.streams(404)
@@ -558,5 +602,11 @@ def test_settings_are_refused_with_words(tmp_path):
     at = gateway.args.index("--stream-listen") + 1
     gateway.args[at] = "127.0.0.1:0 http2"
     assert "stream_listen: http2 is for proxy_listen" in gateway.fails()
+    taken = f"127.0.0.1:{gateway.nobody}"
+    gateway.args[at] = f"{taken}, {taken} ssl"
+    assert f"stream_listen: '{taken}' is taken by stream_listen" in gateway.fails()
+    gateway.args[at] = f"0.0.0.0:{gateway.nobody}, {taken}"
+    gateway.args[gateway.args.index("--proxy-listen") + 1] = taken
+    assert f"stream_listen: '{taken}' is taken by proxy_listen" in gateway.fails()
     gateway.args[at] = "127.0.0.1:0 udp"
     assert "stream_listen" in gateway.fails()
