@@ -26,6 +26,8 @@ struct scanner {
 
 static void skip_space(struct scanner *s)
 {
+    if (s->p < s->end && *s->p > ' ') /* nearly always */
+        return;
     for (; s->p < s->end; s->p++) {
         bool crlf = *s->p == '\r' && s->p + 1 < s->end && s->p[1] == '\n';
 
@@ -126,6 +128,26 @@ static bool is_simple(unsigned char c)
     return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
+#define EACH_BYTE(b) (0x0101010101010101u * (b))
+#define HIGH_BITS    EACH_BYTE(0x80u)
+
+/* Bits of the bytes of w that are zero; bytes above a zero may be wrong. */
+static uint64_t zero_bytes(uint64_t w)
+{
+    return (w - EACH_BYTE(1u)) & ~w & HIGH_BITS;
+}
+
+/* Whether eight bytes are simple, all of them. May say no to some that are: DEL and what is near. */
+static bool are_simple(const char *p)
+{
+    uint64_t w;
+
+    memcpy(&w, p, sizeof(w));
+    return !((w | (w - EACH_BYTE(' ')) | (w + EACH_BYTE(1u)) | zero_bytes(w ^ EACH_BYTE('"')) |
+              zero_bytes(w ^ EACH_BYTE('\\'))) &
+             HIGH_BITS);
+}
+
 /* Behind the opening quote, a string with escapes or more than ASCII in it: in the arena. */
 static bool scan_rare_string(struct scanner *s, const char **out, uint32_t *len_out)
 {
@@ -159,6 +181,8 @@ static bool scan_string(struct scanner *s, const char **out, uint32_t *len_out)
 {
     const char *p = s->p;
 
+    while (s->end - p >= 8 && are_simple(p))
+        p += 8;
     while (p < s->end && is_simple((unsigned char)*p))
         p++;
     if (p == s->end || *p != '"')

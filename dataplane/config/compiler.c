@@ -98,6 +98,8 @@ static void build_free(struct build *b)
     free(b->consumers.v);
     free(b->upstreams.v);
     free(b->plugged.v);
+    for (size_t i = 0; i < ARRAY_LEN(b->rows); i++)
+        free(b->rows[i].v);
 }
 
 static int apply_records(struct build *b, struct str records, struct err *e)
@@ -120,6 +122,7 @@ static int apply(struct compiler *c, bool full, struct str records, struct sbuf 
     struct config *made;
     int rc;
 
+    b.full = b.base == &empty;
     b.r = roots_share(b.base);
     b.r.router.flavor = c->flavor;
     rc = apply_records(&b, records, e);

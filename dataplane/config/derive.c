@@ -138,20 +138,17 @@ static void derive_scopes(struct build *b)
 
 /* ---- routes ---- */
 
-static void derive_route(struct build *b, const struct uuid *id, struct router_changes *out,
-                         struct router_changes *in)
+static void retire_route(struct build *b, struct o_route *was, struct router_changes *out)
 {
-    struct o_route *was = (struct o_route *)roots_get(b->base, MAP_ROUTES, id);
-    struct o_route *is = (struct o_route *)row_own(b, ET_ROUTE, id);
-    const struct pmap *sets[3] = {plugins_of(&b->r, id)};
+    router_changes_add(out, was);
+    if (was->chain)
+        roots_set_remove(&b->r, MAP_ROUTES_OF, &was->c.def.service, &was->head);
+}
 
-    if (was) {
-        router_changes_add(out, was);
-        if (was->chain)
-            roots_set_remove(&b->r, MAP_ROUTES_OF, &was->c.def.service, &was->head);
-    }
-    if (!is)
-        return;
+static void derive_route(struct build *b, struct o_route *is, struct router_changes *in)
+{
+    const struct pmap *sets[3] = {plugins_of(&b->r, &is->head.id)};
+
     if (sets[0]) {
         if (!uuid_is_nil(&is->c.def.service))
             sets[1] = plugins_of(&b->r, &is->c.def.service);
@@ -165,11 +162,21 @@ static void derive_route(struct build *b, const struct uuid *id, struct router_c
 
 static void derive_routes(struct build *b)
 {
+    const struct row_list *all = rows_all(b, MAP_ROUTES);
     struct router_changes out = {0}, in = {0};
 
+    for (size_t i = 0; i < all->n; i++)
+        derive_route(b, (struct o_route *)all->v[i], &in);
     id_list_unique(&b->routes);
-    for (size_t i = 0; i < b->routes.n; i++)
-        derive_route(b, &b->routes.v[i], &out, &in);
+    for (size_t i = 0; !b->full && i < b->routes.n; i++) {
+        const struct uuid *id = &b->routes.v[i];
+        struct ent_obj *was = roots_get(b->base, MAP_ROUTES, id), *is = row_own(b, ET_ROUTE, id);
+
+        if (was)
+            retire_route(b, (struct o_route *)was, &out);
+        if (is)
+            derive_route(b, (struct o_route *)is, &in);
+    }
     router_apply(&b->r.router, &out, &in);
     router_changes_free(&out);
     router_changes_free(&in);
@@ -449,10 +456,9 @@ static struct members members_sorted(const struct pmap *set, int (*cmp)(const vo
 
 static const struct obj_type plugin_list_type = {.name = "plugins"};
 
-static void derive_consumer(struct build *b, const struct uuid *id)
+static void derive_consumer(struct build *b, struct o_consumer *c)
 {
-    struct o_consumer *c = (struct o_consumer *)row_own(b, ET_CONSUMER, id);
-    const struct pmap *set = c ? plugins_of(&b->r, id) : NULL;
+    const struct pmap *set = plugins_of(&b->r, &c->head.id);
     struct members m;
 
     if (!set)
@@ -464,6 +470,21 @@ static void derive_consumer(struct build *b, const struct uuid *id)
     c->c.plugins = c->plugins->v;
     c->c.n_plugins = c->plugins->n = (uint32_t)m.n;
     free(m.v);
+}
+
+static void derive_consumers(struct build *b)
+{
+    const struct row_list *all = rows_all(b, MAP_CONSUMERS);
+
+    for (size_t i = 0; i < all->n; i++)
+        derive_consumer(b, (struct o_consumer *)all->v[i]);
+    id_list_unique(&b->consumers);
+    for (size_t i = 0; !b->full && i < b->consumers.n; i++) {
+        struct ent_obj *c = row_own(b, ET_CONSUMER, &b->consumers.v[i]);
+
+        if (c)
+            derive_consumer(b, (struct o_consumer *)c);
+    }
 }
 
 /* ---- upstreams ---- */
@@ -583,9 +604,7 @@ int derive(struct build *b, struct err *e)
     derive_routes(b);
     if (derive_client_auth(b, e) != 0)
         return -1;
-    id_list_unique(&b->consumers);
-    for (size_t i = 0; i < b->consumers.n; i++)
-        derive_consumer(b, &b->consumers.v[i]);
+    derive_consumers(b);
     id_list_unique(&b->upstreams);
     for (size_t i = 0; i < b->upstreams.n; i++) {
         if (derive_upstream(b, &b->upstreams.v[i], e) == 0)

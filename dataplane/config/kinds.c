@@ -255,7 +255,8 @@ static void index_asking(struct build *b, struct ent_obj *old, struct ent_obj *n
 static void route_touch(struct build *b, const struct ent_obj *old, const struct ent_obj *now)
 {
     b->client_auth = b->client_auth || asks(old) || asks(now);
-    id_list_add(&b->routes, now ? &now->id : &old->id);
+    if (!b->full)
+        id_list_add(&b->routes, now ? &now->id : &old->id);
 }
 
 static void route_fini(struct obj *o)
@@ -386,7 +387,7 @@ static void consumer_copied(struct ent_obj *o)
 static void consumer_touch(struct build *b, const struct ent_obj *old WEIR_UNUSED,
                            const struct ent_obj *now)
 {
-    if (now)
+    if (now && !b->full)
         id_list_add(&b->consumers, &now->id);
 }
 
@@ -702,12 +703,13 @@ static void index_sni(struct build *b, struct ent_obj *old, struct ent_obj *now)
 
 const struct row_kind row_kinds[] = {
     {KIND(entity_routes, ET_ROUTE, MAP_ROUTES, o_route, c.def, route_fini),
-     .complete = route_complete, .copied = route_copied, .index = index_asking, .touch = route_touch},
+     .listed = true, .complete = route_complete, .copied = route_copied, .index = index_asking, .touch = route_touch},
     {KIND(entity_services, ET_SERVICE, MAP_SERVICES, o_service, c.def, service_fini),
      .complete = service_complete, .copied = service_copied, .index = index_certificates,
      .touch = service_touch},
     {KIND(entity_consumers, ET_CONSUMER, MAP_CONSUMERS, o_consumer, c.def, consumer_fini),
-     .complete = consumer_complete, .copied = consumer_copied, .index = index_consumer, .touch = consumer_touch},
+     .listed = true, .complete = consumer_complete, .copied = consumer_copied, .index = index_consumer,
+     .touch = consumer_touch},
     {KIND(entity_keyauth_credentials, ET_KEYAUTH_CREDENTIAL, MAP_CREDENTIALS, o_credential, c.def,
           plain_fini),
      .complete = credential_complete, .index = index_credential},

@@ -1,32 +1,37 @@
 /* obj.c - see obj.h. */
 #include "dataplane/config/obj.h"
 
-#include <malloc.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "dataplane/config/slab.h"
 
 static uint64_t in_use;
 
 void *mem_alloc(size_t size)
 {
-    void *p = xmalloc(size);
+    void *p = slab_alloc(size);
 
-    in_use += malloc_usable_size(p);
+    in_use += slab_size(p);
     return p;
 }
 
 void *mem_realloc(void *p, size_t size)
 {
-    in_use -= malloc_usable_size(p);
-    p = xrealloc(p, size);
-    in_use += malloc_usable_size(p);
-    return p;
+    size_t room = slab_size(p);
+    void *other;
+
+    if (size <= room && size > room / 2)
+        return p;
+    other = mem_alloc(size);
+    memcpy(other, p, size_min(size, room));
+    mem_free(p);
+    return other;
 }
 
 void mem_free(void *p)
 {
-    in_use -= malloc_usable_size(p);
-    free(p);
+    in_use -= slab_size(p);
+    slab_free(p);
 }
 
 void mem_note(int64_t more)

@@ -44,6 +44,15 @@ void id_list_unique(struct id_list *l)
     free(first);
 }
 
+void row_list_add(struct row_list *l, struct ent_obj *o)
+{
+    if (l->n == l->cap) {
+        l->cap = size_max(16, l->cap * 2);
+        l->v = xrealloc(l->v, l->cap * sizeof(struct ent_obj *));
+    }
+    l->v[l->n++] = o;
+}
+
 /* ---- decoding ---- */
 
 static void block_fini(struct obj *o)
@@ -140,20 +149,43 @@ const struct row_kind *row_kind_of(uint8_t type)
     return NULL;
 }
 
-/* old (NULL: none) gives way to now (NULL: none). Takes the reference on now. */
-static void change(struct build *b, const struct row_kind *kind, struct ent_obj *old,
-                   struct ent_obj *now)
+/* What is in slot (NULL: nothing) gives way to now, whose reference it takes. */
+static void replace(struct build *b, const struct row_kind *kind, struct obj **slot, struct ent_obj *now)
 {
-    const struct pmap_type *type = &map_types[kind->map];
+    struct ent_obj *old = (struct ent_obj *)*slot;
 
     if (kind->index)
         kind->index(b, old, now);
-    if (now) {
-        pmap_put(&b->r.m[kind->map], type, &now->o);
-        obj_unref(&now->o);
-    } else if (old) {
-        pmap_del(&b->r.m[kind->map], type, uuid_key(&old->id));
+    *slot = &now->o;
+    obj_unref(old ? &old->o : NULL);
+}
+
+static void apply_put(struct build *b, const struct row_kind *kind, struct ent_obj *now)
+{
+    struct obj **slot = pmap_own(&b->r.m[kind->map], &map_types[kind->map], uuid_key(&now->id));
+    struct ent_obj *old = (struct ent_obj *)*slot;
+
+    if (kind->touch)
+        kind->touch(b, old, now);
+    replace(b, kind, slot, now);
+    if (b->full && kind->listed) {
+        b->repeated = b->repeated || old;
+        row_list_add(&b->rows[kind->map], now);
     }
+}
+
+static void apply_delete(struct build *b, const struct row_kind *kind, const struct uuid *id)
+{
+    struct ent_obj *old = roots_get(&b->r, kind->map, id);
+
+    if (!old)
+        return;
+    if (kind->touch)
+        kind->touch(b, old, NULL);
+    if (kind->index)
+        kind->index(b, old, NULL);
+    b->repeated = true;
+    pmap_del(&b->r.m[kind->map], &map_types[kind->map], uuid_key(&old->id));
 }
 
 static int put(struct build *b, const struct row_kind *kind, const struct record *r,
@@ -182,7 +214,7 @@ static int put(struct build *b, const struct row_kind *kind, const struct record
 int row_apply(struct build *b, const struct record *r, struct err *e)
 {
     const struct row_kind *kind = row_kind_of(r->type);
-    struct ent_obj *old, *now = NULL;
+    struct ent_obj *now = NULL;
     char where[64 + UUID_TEXT_LEN], id[UUID_TEXT_LEN + 1];
 
     if (!kind) {
@@ -190,17 +222,15 @@ int row_apply(struct build *b, const struct record *r, struct err *e)
         err_set(e, ERR_INVALID, "entity type %u is not known to this data plane", r->type);
         return err_in(e, id);
     }
-    old = roots_get(&b->r, kind->map, &r->key);
     if (r->op == REC_PUT && put(b, kind, r, &now, e) != 0) {
         uuid_format(&r->key, id);
         snprintf(where, sizeof(where), "%s.%s", kind->ent->name, id);
         return err_in(e, where);
     }
-    if (!old && !now)
-        return 0;
-    if (kind->touch)
-        kind->touch(b, old, now);
-    change(b, kind, old, now);
+    if (now)
+        apply_put(b, kind, now);
+    else
+        apply_delete(b, kind, &r->key);
     return 0;
 }
 
@@ -217,6 +247,22 @@ struct ent_obj *row_own(struct build *b, uint8_t type, const struct uuid *id)
     obj_ref(&copy->block->o);
     if (kind->copied)
         kind->copied(copy);
-    change(b, kind, old, copy);
+    replace(b, kind, pmap_own(&b->r.m[kind->map], &map_types[kind->map], uuid_key(id)), copy);
     return copy;
+}
+
+static void gather(struct obj *o, void *arg)
+{
+    row_list_add(arg, (struct ent_obj *)o);
+}
+
+const struct row_list *rows_all(struct build *b, enum map_id map)
+{
+    struct row_list *l = &b->rows[map];
+
+    if (b->full && b->repeated) { /* some of those noted have gone */
+        l->n = 0;
+        pmap_each(&b->r.m[map], gather, l);
+    }
+    return l;
 }

@@ -15,11 +15,21 @@ struct id_list {
 void id_list_add(struct id_list *l, const struct uuid *id);
 void id_list_unique(struct id_list *l); /* keeps the order */
 
+/* Entities as they came. */
+struct row_list {
+    struct ent_obj **v;
+    size_t n, cap;
+};
+void row_list_add(struct row_list *l, struct ent_obj *o);
+
 /* A version in the making. */
 struct build {
     struct compiler *compiler;
     const struct roots *base; /* the version before; empty when full */
     struct roots r;
+    bool full;                    /* nothing was before: all rows of listed kinds are derived, in rows */
+    bool repeated;                /* rows may name some that are no more */
+    struct row_list rows[MAP_CONSUMERS + 1];
     struct id_list routes, services, consumers, upstreams; /* whose derived parts may differ */
     struct id_list plugged;                                /* services whose plugins have changed */
     bool global;             /* plugins bound to nothing have changed */
@@ -34,6 +44,7 @@ struct row_kind {
     uint8_t type; /* enum entity_type */
     enum map_id map;
     struct obj_type obj_type;
+    bool listed;      /* in build.rows when all is new */
     size_t size, def; /* of the object; offset of the decoded struct in it */
 
     /* Completes a fresh object. 0; 1: it counts as absent; -1 with e. */
@@ -52,6 +63,9 @@ const struct row_kind *row_kind_of(uint8_t type); /* NULL: not a type that this 
 
 /* Applies one record to b. -1 with e, whose path names the entity. */
 int row_apply(struct build *b, const struct record *r, struct err *e) WEIR_MUSTCHECK;
+
+/* All of a listed kind when all is new, else none; mostly in the order in which they lie in memory. */
+const struct row_list *rows_all(struct build *b, enum map_id map);
 
 /*
  * The entity of that type and id, made b's own: itself when the version before has it not,

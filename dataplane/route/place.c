@@ -280,6 +280,11 @@ static void insert_at(struct obj **slot, struct moving *m, unsigned level)
         list_insert(slot, m->e);
 }
 
+bool place_is_crowded(const struct obj *place)
+{
+    return place && (is_place(place) || ((const struct entry_list *)place)->n >= LINEAR);
+}
+
 void place_insert(struct obj **slot, const struct route_entry *e)
 {
     struct moving m = {.e = e};

@@ -37,6 +37,8 @@ int entry_cmp(const struct route_entry *a, const struct route_entry *b);
 
 /* *slot (NULL: empty) is in nodes that nobody shares; what it points to may be shared. */
 void place_insert(struct obj **slot, const struct route_entry *e);
+/* Whether it (NULL: empty) has so many entries that the order in which more come is worth sorting for. */
+bool place_is_crowded(const struct obj *place);
 /* e is there. True when nothing is left: the caller then drops *slot, which it must. */
 bool place_remove(struct obj **slot, const struct route_entry *e);
 

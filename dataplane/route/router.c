@@ -362,18 +362,46 @@ static void entry_out(struct router *r, const struct router_change *c, struct sb
     free(p.reversed);
 }
 
-static void entry_in(struct router *r, const struct router_change *c, struct sbuf *buf)
+/* False: it has to wait, since many share its place. */
+static bool entry_in(struct router *r, const struct router_change *c, bool may_wait, struct sbuf *buf)
 {
     struct host_place p;
+    struct obj **slot;
+    bool waits;
 
     if (c->entry.kind == ENTRY_STREAM) {
+        if (may_wait && place_is_crowded(r->stream))
+            return false;
         place_insert(&r->stream, &c->entry);
-        return;
+        return true;
     }
-    r->n_addresses += asks_addresses(c->entry.route);
     p = place_of(r, c->host);
-    place_insert(ptrie_own(paths_own(r, &p), path_key(&c->entry, buf)), &c->entry);
+    slot = ptrie_own(paths_own(r, &p), path_key(&c->entry, buf));
+    waits = may_wait && place_is_crowded(*slot);
+    if (!waits) {
+        r->n_addresses += asks_addresses(c->entry.route);
+        place_insert(slot, &c->entry);
+    }
     free(p.reversed);
+    return !waits;
+}
+
+/*
+ * Entries come in as they are, which is mostly how their routes lie in memory. Only those that
+ * share a place with many are sorted before: a list is cheap to append to.
+ */
+static void entries_in(struct router *r, struct router_changes *in, struct sbuf *buf)
+{
+    size_t waiting = 0;
+    bool may_wait = in->n > 1;
+
+    for (size_t i = 0; i < in->n; i++)
+        if (!entry_in(r, &in->v[i], may_wait, buf))
+            in->v[waiting++] = in->v[i];
+    if (waiting)
+        qsort(in->v, waiting, sizeof(*in->v), change_cmp);
+    for (size_t i = 0; i < waiting; i++)
+        (void)entry_in(r, &in->v[i], false, buf);
 }
 
 void router_apply(struct router *r, struct router_changes *out, struct router_changes *in)
@@ -382,12 +410,9 @@ void router_apply(struct router *r, struct router_changes *out, struct router_ch
 
     if (out->n)
         qsort(out->v, out->n, sizeof(*out->v), change_cmp);
-    if (in->n)
-        qsort(in->v, in->n, sizeof(*in->v), change_cmp);
     for (size_t i = out->n; i-- > 0;)
         entry_out(r, &out->v[i], &buf);
-    for (size_t i = 0; i < in->n; i++)
-        entry_in(r, &in->v[i], &buf);
+    entries_in(r, in, &buf);
     sbuf_free(&buf);
 }
 

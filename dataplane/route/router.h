@@ -76,7 +76,7 @@ void router_changes_free(struct router_changes *list);
 
 #define ROUTE_ENTRIES_MAX 65536u /* hosts times paths of one route */
 
-/* Takes out, then puts in. Sorts both lists. */
+/* Takes out, then puts in. Leaves both lists in no particular order. */
 void router_apply(struct router *r, struct router_changes *out, struct router_changes *in);
 
 struct router router_share(const struct router *r);
