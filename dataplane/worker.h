@@ -88,6 +88,8 @@ enum worker_order { ORDER_SERVE, ORDER_DRAIN, ORDER_STOP };
 int worker_init(struct worker *w, unsigned index, const struct dp_settings *set, struct live_worker *live,
                 struct resolver *resolver, struct err *e) WEIR_MUSTCHECK;
 int worker_start(struct worker *w, struct err *e) WEIR_MUSTCHECK;
+/* One turn of the loop, with its quiet point; wait: for an event. For the worker's thread, and tests without one. */
+void worker_turn(struct worker *w, bool wait);
 void worker_tell(struct worker *w, enum worker_order order); /* any thread */
 void worker_wake(struct worker *w);                          /* any thread */
 /* New connections get this default certificate. Any thread; keeps a reference. */
