@@ -87,8 +87,9 @@ static inline bool headers_may_have(const struct headers *hs, enum header_id id)
 enum header_id header_id_of(struct str name);
 struct str header_id_name(enum header_id id);
 
+/* v is NULL while there are none, and not to be added to then. */
 #define HEADERS_EACH(h, hs)                                                                        \
-    for (struct header *h = (hs)->v, *h##_end = (hs)->v + (hs)->n; h < h##_end; h++)               \
+    for (struct header *h = (hs)->v, *h##_end = h ? h + (hs)->n : NULL; h < h##_end; h++)          \
         if (h->id != HDR_REMOVED)
 
 /* The first field of that name, or NULL. */

@@ -155,6 +155,13 @@ static void quiet_point(struct worker *w)
     w->now_us = 0;
 }
 
+void worker_turn(struct worker *w, bool wait)
+{
+    wait = wait && !w->ready && !w->pipes_dirty && !w->h2_dirty;
+    event_base_loop(w->base, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
+    quiet_point(w);
+}
+
 static void *loop(void *arg)
 {
     struct worker *w = arg;
@@ -165,8 +172,7 @@ static void *loop(void *arg)
             struct timeval tick = {.tv_usec = 50000};
             event_base_loopexit(w->base, &tick);
         }
-        event_base_loop(w->base, EVLOOP_ONCE | (w->ready || w->pipes_dirty || w->h2_dirty ? EVLOOP_NONBLOCK : 0));
-        quiet_point(w);
+        worker_turn(w, true);
     }
     return NULL;
 }

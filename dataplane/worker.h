@@ -92,6 +92,8 @@ int worker_init(struct worker *w, unsigned index, const struct dp_settings *set,
                 struct resolver *resolver, struct err *e) WEIR_MUSTCHECK;
 /* Begins to accept and starts the thread. -1: the system has no thread, or takes no event. */
 int worker_start(struct worker *w, struct err *e) WEIR_MUSTCHECK;
+/* One turn of the loop, with its quiet point; wait: for an event. For the worker's thread, and tests without one. */
+void worker_turn(struct worker *w, bool wait);
 void worker_tell(struct worker *w, enum worker_order order); /* any thread */
 void worker_wake(struct worker *w);                          /* any thread */
 /* New connections get this default certificate. Any thread; keeps a reference. */

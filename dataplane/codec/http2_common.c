@@ -228,8 +228,10 @@ char *http2_append(struct http2_wire *wire, size_t len)
     char *at;
 
     if (unlikely(old && old->cap - old->len < len)) {
-        larger = buf_take_size(bufs, old->len - wire->at + len);
-        larger->len = old->len - wire->at;
+        uint32_t waiting = old->len - wire->at;
+
+        larger = buf_take_size(bufs, waiting + waiting / 2 + len); /* small frames do not copy it all each time */
+        larger->len = waiting;
         memcpy(larger->data, old->data + wire->at, larger->len);
         buf_give(bufs, &old);
         wire->out = larger;

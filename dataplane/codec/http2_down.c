@@ -153,6 +153,7 @@ static struct http2_stream *stream_begin(struct http2 *h2, int32_t id)
     exchange_begin(st->c);
     link_last(st);
     h2->n_streams++;
+    h2->waiting = 0; /* it may have ended when the timer is looked at next: the connection was not idle */
     metric_add(M_HTTP2_STREAMS_TOTAL, 1);
     metric_add(M_HTTP2_STREAMS, 1);
     return st;
@@ -488,6 +489,8 @@ static enum parse_result finish_head(struct http2_stream *st, struct exchange *x
     }
     if (st->authority.p && st->host.p && !str_ieq(st->authority, st->host))
         return refuse(why, 400, "Bad request"); /* 8.3.1 */
+    if (r->target.len && r->target.p[0] != '/')
+        return refuse(why, 400, "Bad request"); /* 8.3.1: whatever :scheme says, the authority stands alone */
     if (st->protocol.p) { /* RFC 8441 */
         if (!websocket)
             return refuse(why, 501, "Not implemented");
@@ -589,18 +592,30 @@ static bool submit_head(struct http2_stream *st, const struct iovec *text, bool 
     return true;
 }
 
+/* What a client that asked for a WebSocket would take for one has to be one (RFC 8441 section 5). */
+static bool check_tunnel(struct xio *io)
+{
+    struct exchange *x = &io->x;
+    const char *why = NULL;
+
+    if (x->resp.status == 101 && !accepts_websocket(x))
+        why = "no matching Sec-WebSocket-Accept";
+    else if (x->resp.status >= 200 && x->resp.status <= 299)
+        why = "expected status 101";
+    if (why)
+        LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", x->request_id,
+                    STR_ARG(x->target), why);
+    else
+        headers_remove(&x->resp.headers, STR("sec-websocket-accept"));
+    return !why;
+}
+
 static bool down_head(struct xio *io)
 {
     struct head_out o = {io->w->scratch, io->w->scratch + SCRATCH_BYTES, false};
 
-    if (io->x.resp.status == 101) {
-        if (!accepts_websocket(&io->x)) {
-            LOG_LIMITED(LOG_WARN, "upstream_head", "request_id=%s target=" STR_FMT " reason=%s", io->x.request_id,
-                        STR_ARG(io->x.target), "no matching Sec-WebSocket-Accept");
-            return false;
-        }
-        headers_remove(&io->x.resp.headers, STR("sec-websocket-accept"));
-    }
+    if (io->c->stream->tunnel && !check_tunnel(io))
+        return false;
     respond_fields(&o, io);
     if (o.full || o.p == io->w->scratch)
         return false;
@@ -922,6 +937,7 @@ static void headers_received(struct http2 *h2, const nghttp2_frame *frame)
     bool last = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
     h2->collecting = NULL;
+    h2->waiting = 0; /* the next head has its own time */
     if (!st)
         return;
     if (!st->head_complete) {

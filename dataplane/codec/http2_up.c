@@ -35,6 +35,7 @@
 #define IDLE_FRAMES       1000u /* without a message between them, in IDLE_FRAMES_US */
 #define IDLE_FRAMES_US    10000000u
 #define SILENCE_US        1000000u
+#define UNTAKEN_MAX       (512u * 1024u) /* of our output, by an upstream that does not read */
 
 /* A head that its exchange has not taken yet; in the exchange's arena. */
 struct waiting_head {
@@ -214,6 +215,12 @@ static void want_write(struct http2_wire *wire, bool want)
     uconn_want_write(CONTAINER_OF(wire, struct http2_up, wire)->u, want);
 }
 
+/* Output that waits for the upstream to read. Bodies wait elsewhere; heads and control frames do not. */
+static size_t untaken(const struct http2_up *s)
+{
+    return s->wire.out ? s->wire.out->len - s->wire.at : 0;
+}
+
 /* There is room again: streams that had none go on. False: none waits. */
 static bool resume(struct http2_up *s)
 {
@@ -242,6 +249,8 @@ static void flush_session(struct http2_wire *wire)
     while (whole && resume(s));
     if (!whole)
         session_failed(s, "the connection is gone");
+    else if (untaken(s) > UNTAKEN_MAX)
+        session_failed(s, "it takes nothing");
     else if (http2_is_empty(wire) && !nghttp2_session_want_read(wire->session) &&
              !nghttp2_session_want_write(wire->session))
         end_session(s);
@@ -309,6 +318,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
     }
     if (name[0] == ':') { /* ":status", which nghttp2 has checked: three digits */
         st->coming.status = (uint16_t)((value[0] - '0') * 100 + (value[1] - '0') * 10 + (value[2] - '0'));
+        if (st->coming.status < 100) /* RFC 9110 section 15 */
+            spoil(st, "invalid status");
         return 0;
     }
     if (!add_field(st, str_n((const char *)name, name_len), str_n((const char *)value, value_len))) {
@@ -460,14 +471,18 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error_code,
     return 0;
 }
 
-/* A request that could not begin any more, since a GOAWAY had come. */
+/* A request that could not begin any more, since a GOAWAY had come; or trailers that do not fit. */
 static int on_not_sent(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *arg)
 {
     struct http2_up *s = arg;
 
-    (void)ng, (void)error;
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    if (frame->hd.type != NGHTTP2_HEADERS)
         return 0;
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+        if (error != NGHTTP2_ERR_STREAM_CLOSED && error != NGHTTP2_ERR_STREAM_CLOSING)
+            nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+        return 0;
+    }
     for (struct http2_up_stream *st = s->streams; st; st = st->next)
         if (st->id == frame->hd.stream_id) {
             refuse(st);
@@ -584,6 +599,7 @@ __attribute__((constructor)) static void make_tables(void)
     nghttp2_session_callbacks_set_send_data_callback(callbacks, on_send_data);
     nghttp2_option_set_no_auto_window_update(options, 1);
     nghttp2_option_set_no_closed_streams(options, 1);
+    nghttp2_option_set_max_send_header_block_length(options, 2 * SCRATCH_BYTES);
 }
 
 static int begin_session(struct http2_up *s)
@@ -749,7 +765,8 @@ static bool has_room(struct http2_up *s)
 {
     uint32_t most = nghttp2_session_get_remote_settings(s->wire.session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
-    return !s->closing && s->n_streams < size_min(most, STREAMS_MAX) && nghttp2_session_check_request_allowed(s->wire.session);
+    return !s->closing && untaken(s) <= UNTAKEN_MAX / 2 && s->n_streams < size_min(most, STREAMS_MAX) &&
+           nghttp2_session_check_request_allowed(s->wire.session);
 }
 
 static struct uconn *open_stream(struct http2_up *s)

@@ -380,6 +380,12 @@ def test_malformed_requests_are_reset(proxy, head):
     (fields(method="get"), 400), (fields(method="TRACE"), 405), (fields("*", method="OPTIONS"), 400),
     ([(":method", "CONNECT"), (":authority", "a:80")], 405),
     (fields(method="CONNECT") + [(":protocol", "other")], 501),
+    ([M, (":scheme", "ftp"), (":path", "http://b.test/x"), A], (None, 400)),
+    ([M, (":scheme", "ftp"), (":path", "x"), A], (None, 400)), ([M, (":scheme", "ftp"), (":path", "*"), A], (None, 400)),
+    ([M, (":scheme", "ht tp"), P, A], (None, 400)), ([M, S, P, (":authority", "u@a.test")], (None, 400)),
+    ([M, S, (":path", "/a b"), A], (None, 400)), ([M, S, (":path", "/a\x7f"), A], (None, 400)),
+    ([(":method", "GE T"), S, P, A], (None, 400)), ([M, S, P, ("host", "a"), ("host", "b")], (None, 400)),
+    ([M, S, P, (":authority", "")], (None, 400)), ([M, S, P, (":authority", ""), ("host", "a")], (None, 400)),
     (fields(expect="200-ok"), 417), (fields("/" + "x" * 9000), 414),
     (fields() + [("x-%d" % i, "v") for i in range(101)], 400), (fields() + [("x-%d" % i, "v" * 4000) for i in range(9)], 400),
     (fields() + [("cookie", "v" * 10) for i in range(1000)], 200), (fields() + [("cookie", "v" * 10) for i in range(3000)], 400),
@@ -694,7 +700,10 @@ def test_a_websocket_that_the_origin_does_not_confirm(proxy):
         assert c.answer(c.send(websocket(), end=False))[0] is None
         proxy.origin.script = proxy.origin.answer_ok  # it answers, but not with 101
         stream = c.send(websocket(), end=False)
-        assert c.answer(stream)[0] == 200
+        assert c.answer(stream)[0] is None  # 200 would mean that there is a WebSocket (RFC 8441 section 5)
+        proxy.origin.answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno"
+        stream = c.send(websocket(), end=False)
+        assert c.answer(stream)[0] == 404
 
 
 # ---- streams that end early ----

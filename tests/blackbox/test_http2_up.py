@@ -1,4 +1,5 @@
 """HTTP/2 towards upstreams, seen from both ends: an HTTP/1 client and an origin of frames."""
+import contextlib
 import os
 import socket
 import struct
@@ -674,3 +675,62 @@ def test_only_http_services_choose_a_version(cluster):
     assert cluster.cp.get("/services/v")["http_version"] == "2"
     assert "http_version" not in cluster.cp.get("/schemas/services").text
     assert cluster.cp.delete("/services/v").status == 204
+
+
+# ---- what an upstream may not do to us ----
+
+
+@pytest.mark.parametrize("status", ["000", "042", "099"])
+def test_a_status_that_does_not_exist_is_502(proxy, status):
+    """RFC 9110 section 15: 100 to 599."""
+    proxy.origin.script = malformed(lambda p, n: p.headers(n, [(":status", status)], end=True))
+    assert proxy.get("/once").status == 502
+
+
+def test_a_head_larger_than_a_frame_goes_up(tmp_path, proxy):
+    """nghttp2 counts more for a field than we do: as much as a client may send has to go up."""
+    got = []
+
+    def script(peer):
+        peer.begin()
+        block, kind, flags, stream = b"", None, 0, 0
+        while not flags & h2.END_HEADERS or kind not in (h2.HEADERS, h2.CONTINUATION):
+            head = peer.read(9)
+            kind, flags, stream = head[3], head[4], int.from_bytes(head[5:], "big")
+            payload = peer.read(int.from_bytes(head[:3], "big"))
+            if kind == h2.HEADERS:
+                block = payload[5:] if flags & 0x20 else payload
+            elif kind == h2.CONTINUATION:
+                block += payload
+        peer.decoder.max_header_list_size = 1 << 20
+        got.append(dict(peer.decoder.decode(block)))
+        peer.headers(stream, [(":status", "204")], end=True)
+        peer.until(lambda: False)
+
+    proxy.origin.script = script
+    dp = weir.DataPlane(str(tmp_path), "--client-max-header-bytes", "64k", declarative=proxy.file, workers=1).start()
+    lines = b"".join(b"x-%d: %s\r\n" % (i, b"v" * 660) for i in range(97))
+    out = raw.talk(dp.port, b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + lines + b"\r\n")
+    assert out.startswith(b"HTTP/1.1 204 "), out
+    assert got[0]["x-96"] == "v" * 660
+    dp.stop()
+
+
+def test_an_upstream_that_does_not_read_gets_no_more_requests(tmp_path, proxy):
+    """Heads wait in memory, whatever the windows: so there must not be ever more of them."""
+    over = threading.Event()
+
+    def script(peer):
+        peer.begin()
+        over.wait(weir.PATIENCE)
+
+    proxy.origin.script = script
+    dp = weir.DataPlane(str(tmp_path), "--client-max-header-bytes", "64k", declarative=proxy.file, workers=1).start()
+    with contextlib.ExitStack() as clients:
+        def ask():
+            s = clients.enter_context(socket.create_connection(("127.0.0.1", dp.port), timeout=weir.PATIENCE))
+            s.sendall(b"GET /stream HTTP/1.1\r\nHost: a\r\nX-Big: " + b"v" * 60000 + b"\r\n\r\n")
+            return proxy.origin.connections > 1
+        weir.wait_until(ask, "a second connection")
+    over.set()
+    dp.stop()

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """
 make_http2_corpus.py - writes the seeds of tests/fuzz/corpus/http2/, what a client sends on a
-connection, from the preface on. Run it after a change; the seeds are kept in git, so that fuzzing
-needs no Python. Needs python3-hpack and python3-hyperframe of Debian.
+connection, from the preface on, and of http2_up/, what an upstream says to a GET and a POST. The
+last byte of a seed says how it is played (fuzz_http2.c, fuzz_http2_up.c). Run it after a change; the
+seeds are kept in git, so that fuzzing needs no Python. Needs python3-hpack and python3-hyperframe
+of Debian.
 
 A name that begins with "bad-" ends with a connection or stream error (RFC 9113); "flood-" is legal
 but for how much it is; the others are requests to answer or frames to pass over.
@@ -167,15 +169,70 @@ SEEDS = {
 }
 
 
-def main():
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", "http2")
+def head(stream, fields, *flags):
+    return headers(stream, block(fields), "END_HEADERS", *flags)
+
+
+def goaway(last, code=0):
+    return frame.GoAwayFrame(0, last, code).serialize()
+
+
+OK = [(":status", "200")]
+SERVER = settings(MAX_CONCURRENT_STREAMS=100) + ACK
+BOTH = head(1, OK, "END_STREAM") + head(3, OK) + data(3, b"hello", "END_STREAM")
+
+UP_SEEDS = {
+    "both": SERVER + BOTH,
+    "other-order": SERVER + head(3, OK) + head(1, OK) + data(1, b"a") + data(3, b"b", "END_STREAM") + data(1, b"", "END_STREAM"),
+    "lengths": SERVER + head(1, OK + [("content-length", "5")]) + data(1, b"hello", "END_STREAM")
+               + head(3, [(":status", "204")], "END_STREAM"),
+    "interim": SERVER + head(1, [(":status", "103"), ("link", "x")]) * 3 + BOTH,
+    "trailers": SERVER + head(1, OK) + data(1, b"a") + head(1, [("x-sum", "1")], "END_STREAM") + head(3, OK, "END_STREAM"),
+    "refused": SERVER + rst(1, 7) + rst(3, 7) + BOTH,
+    "reset-in-body": SERVER + head(1, OK) + data(1, b"abc") + rst(1) + head(3, OK, "END_STREAM"),
+    "no-error-early": SERVER + head(3, OK) + data(3, b"abc", "END_STREAM") + rst(3, 0) + head(1, OK, "END_STREAM"),
+    "goaway": SERVER + goaway(1) + head(1, OK, "END_STREAM"),
+    "goaway-twice": SERVER + goaway(0x7fffffff) + goaway(0),
+    "one-stream": settings(MAX_CONCURRENT_STREAMS=1) + ACK + BOTH,
+    "no-window": settings(INITIAL_WINDOW_SIZE=0) + ACK + head(1, OK, "END_STREAM") + window(3, 3) + window(3, 3) + head(3, OK, "END_STREAM"),
+    "ping": SERVER + frame.PingFrame(0, b"12345678").serialize() * 9 + BOTH,
+    "padding": SERVER + head(1, OK) + data(1, b"abc", "PADDED", "END_STREAM", pad=200) + head(3, OK, "END_STREAM"),
+    "many-fields": SERVER + head(1, OK + [("x-%d" % i, "v" * 20) for i in range(100)], "END_STREAM"),
+    "part": SERVER + BOTH[:-9],
+
+    "flood-ping": SERVER + frame.PingFrame(0, b"12345678").serialize() * 1200,
+    "flood-interim": SERVER + head(1, [(":status", "103"), ("link", "x" * 100)]) * 300,
+    "flood-continuation": SERVER + headers(1, block(OK)) + frame.ContinuationFrame(1, b"").serialize() * 300,
+    "flood-empty-data": SERVER + head(1, OK) + data(1, b"") * 1200,
+
+    "bad-no-status": SERVER + head(1, [("x-a", "b")], "END_STREAM"),
+    "bad-status": SERVER + head(1, [(":status", "000")], "END_STREAM"),
+    "bad-status-101": SERVER + head(1, [(":status", "101")]),
+    "bad-line-break": SERVER + head(1, OK + [("x-a", "b\r\nc: d")], "END_STREAM"),
+    "bad-connection": SERVER + head(1, OK + [("connection", "close")], "END_STREAM"),
+    "bad-trailer-pseudo": SERVER + head(1, OK) + data(1, b"a") + head(1, OK, "END_STREAM"),
+    "bad-short": SERVER + head(1, OK + [("content-length", "9")]) + data(1, b"hello", "END_STREAM"),
+    "bad-long": SERVER + head(1, OK + [("content-length", "1")]) + data(1, b"hello", "END_STREAM"),
+    "bad-data-first": SERVER + data(1, b"x"),
+    "bad-promise": SERVER + raw(5, 4, 1, struct.pack(">I", 2) + block(GET)),
+    "bad-http1": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+def write(folder, seeds):
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", folder)
     os.makedirs(folder, exist_ok=True)
-    for name in set(os.listdir(folder)) - set(SEEDS):
+    for name in set(os.listdir(folder)) - set(seeds):
         os.remove(os.path.join(folder, name))
-    for name, content in SEEDS.items():
+    for i, (name, content) in enumerate(sorted(seeds.items())):
         with open(os.path.join(folder, name), "wb") as out:
-            out.write(content)
-    print("%d seeds in %s" % (len(SEEDS), folder))
+            out.write(content + bytes([i]))
+    print("%d seeds in %s" % (len(seeds), folder))
+
+
+def main():
+    write("http2", SEEDS)
+    write("http2_up", UP_SEEDS)
     return 0
 
 
