@@ -29,8 +29,10 @@ def free_offset():
 def start(folder, offset):
     env = {**os.environ, "WEIR_RUN_DIR": folder, "WEIR_RUN_OFFSET": str(offset), "WEIR_BUILD": weir.BUILD}
     log = open(os.path.join(os.path.dirname(folder), "run.log"), "a+")
+    # INT is ignored in what a shell runs in the background, and in all that comes of it
     p = subprocess.Popen([os.path.join(weir.ROOT, "deploy", "run.sh")], env=env, stdout=log, stderr=log,
-                         stdin=subprocess.DEVNULL, start_new_session=True)
+                         stdin=subprocess.DEVNULL, start_new_session=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def text():
         with open(log.name, errors="replace") as f:

@@ -87,6 +87,7 @@ class Gateway(weir.DataPlane):
         super().__init__(folder, "--stream-listen", ", ".join(addresses), "--ssl-cert", f"{self.certs}/dp.crt",
                          "--ssl-cert-key", f"{self.certs}/dp.key", "--client-header-timeout", "1s", *flags,
                          declarative=self.file)
+        self.env["RES_OPTIONS"] = "timeout:1 attempts:1"  # a name is still looked up when all else has ended
 
     def write(self, text):
         with open(self.file, "w") as f:
