@@ -171,6 +171,7 @@ def measure(dp, counters, client, log):
         for _ in range(REQUESTS):
             client.ask()
     kinds, others = system_calls(log)
+    assert kinds["read"] and kinds["write"], f"strace saw nothing: {kinds}"
     counts.update(kinds)
     return counts, others
 
