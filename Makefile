@@ -131,10 +131,19 @@ units: $(UNIT)
 check-unit: $(UNIT) ## the C unit tests
 	$(Q)$(SAN_ENV) tests/tools/run-unit.sh $(sort $(UNIT))
 
+# A file of tests shares its daemons, so files go to processes as a whole.
 check-blackbox: all ## the real programs over real sockets; K=WORD chooses tests
-	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q --tb=short --no-header -p no:cacheprovider tests/blackbox $(if $(K),-k '$(K)')
+	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q --tb=short --no-header -p no:cacheprovider tests/blackbox \
+		$(if $(K),-k '$(K)',-n $(CORES) --dist loadfile $(if $(filter thread,$(SAN)),--ignore=tests/blackbox/test_rfc9112.py))
 
 check: check-unit check-blackbox ## both, in this flavour
+
+$(B)/bench/count_calls.so: tests/bench/count_calls.c
+	@mkdir -p $(@D); echo "  LD   $@"
+	$(Q)$(CC) -D_GNU_SOURCE -std=gnu11 -O2 -g $(WARN) -fPIC -shared -o $@ $<
+
+check-counts: all $(B)/bench/count_calls.so ## system calls, allocations and locks of a small request
+	$(Q)WEIR_BUILD=$(B) $(PYTHON) tests/bench/count_calls.py
 
 # One place for what the sanitizers are told. halt_on_error makes a report a failure.
 SAN_ENV := $(if $(SAN),ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 \
@@ -150,13 +159,13 @@ tsan: ## every test under ThreadSanitizer
 deps: ## the Debian packages, when one is missing
 	$(Q)deploy/install-deps.sh
 
-# Building uses every core; tests run one after the other.
-JOBS := -j$(shell nproc)
+CORES := $(shell nproc)
+JOBS  := -j$(CORES)
 
 test: deps ## everything: layers, headers, tests in three flavours, fuzzing for a bounded time
 	$(Q)$(MAKE) layers headers
 	$(Q)$(MAKE) $(JOBS) all units
-	$(Q)$(MAKE) check
+	$(Q)$(MAKE) check check-counts
 	$(Q)$(MAKE) $(JOBS) SAN=address,undefined OPT=-O1 all units
 	$(Q)$(MAKE) asan
 	$(Q)$(MAKE) $(JOBS) SAN=thread OPT=-O1 all units
@@ -176,16 +185,18 @@ FUZZ         := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%)
 FUZZ_SECONDS ?= 10
 FUZZ_FLAGS   := -fsanitize=fuzzer-no-link,address,undefined
 
-fuzz: ## every fuzz target for FUZZ_SECONDS
+fuzz: ## every fuzz target for FUZZ_SECONDS; -j for several at once
 	$(Q)$(MAKE) CC=clang B=build/fuzz SAN=fuzzer-no-link,address,undefined OPT=-O1 $(FUZZ)
-	$(Q)set -e; for f in $(FUZZ); do n=$${f##*/fuzz_}; mkdir -p build/fuzz/found/$$n; \
-		mkdir -p tests/fuzz/corpus/$$n; echo "  FUZZ $$n"; \
-		$$f $$(ls tests/fuzz/$${n%%_*}.dict 2>/dev/null | sed s/^/-dict=/) \
-		-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$$n tests/fuzz/corpus/$$n \
-		>build/fuzz/$$n.log 2>&1 || { tail -n 60 build/fuzz/$$n.log; exit 1; }; \
-		grep -a '^Done' build/fuzz/$$n.log; done
+	$(Q)$(MAKE) $(FUZZ:build/fuzz/fuzz_%=fuzz-run-%)
 	@echo "fuzz: $(words $(FUZZ)) targets, $(FUZZ_SECONDS) s each, nothing found"
+
+fuzz-run-%:
+	$(Q)mkdir -p build/fuzz/found/$* tests/fuzz/corpus/$*
+	$(Q)build/fuzz/fuzz_$* $(patsubst %,-dict=%,$(wildcard tests/fuzz/$(firstword $(subst _, ,$*)).dict)) \
+		-max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
+		-artifact_prefix=build/fuzz/found/ build/fuzz/found/$* tests/fuzz/corpus/$* \
+		>build/fuzz/$*.log 2>&1 || { tail -n 60 build/fuzz/$*.log; exit 1; }
+	$(Q)echo "  FUZZ $*: $$(grep -a '^Done' build/fuzz/$*.log)"
 
 # A second reading of what a target checks, written for it, is linked too.
 build/fuzz/fuzz_http1_reference: tests/fuzz/reference_http1.c tests/fuzz/reference_http1.h
@@ -194,7 +205,7 @@ build/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(DP_LIBS)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-missing-prototypes -fsanitize=fuzzer,address,undefined \
 		-o $@ $(filter %.c,$^) $(DP_LIBS) $(LIBS_dp)
 
-# ---- benchmarks: they print figures and judge nothing ---------------------
+# ---- benchmarks: they print figures and judge nothing (check-counts does) --
 
 BENCH_SRC := $(wildcard tests/bench/bench_*.c)
 BENCH     := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
@@ -202,6 +213,7 @@ BENCH     := $(BENCH_SRC:tests/bench/%.c=$(B)/bench/%)
 bench: all $(BENCH) ## prints figures: store, router, change latency
 	$(Q)set -e; for b in $(BENCH); do echo "== $${b##*/}"; $$b; done
 	$(Q)WEIR_BUILD=$(B) $(PYTHON) tests/bench/change_latency.py
+	$(Q)$(MAKE) check-counts
 
 $(B)/bench/%: tests/bench/%.c $(call lib,controlplane) $(DP_LIBS)
 	@mkdir -p $(@D); echo "  LD   $@"
@@ -254,7 +266,7 @@ help: ## this list
 clean: ## removes build/
 	rm -rf build
 
-.PHONY: FORCE all asan bench check check-blackbox check-unit clean conformance deps docs format fuzz \
+.PHONY: FORCE all asan bench check check-blackbox check-counts check-unit clean conformance deps docs format fuzz \
 	headers help install layers lint new-plugin run test tsan units
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -2,6 +2,7 @@
 #include "dataplane/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -215,6 +216,7 @@ int worker_init(struct worker *w, unsigned index, const struct dp_settings *set,
 
 int worker_start(struct worker *w, struct err *e)
 {
+    char name[16];
     int rc;
 
     if (listeners_start(w, e) != 0)
@@ -224,6 +226,8 @@ int worker_start(struct worker *w, struct err *e)
         errno = rc;
         return err_sys(e, "worker thread");
     }
+    snprintf(name, sizeof(name), "weir-worker-%u", w->index % 100);
+    pthread_setname_np(w->thread, name); /* for people who look at threads */
     return 0;
 }
 

@@ -11,9 +11,9 @@ packages="
 libevent-dev libssl-dev libnghttp2-dev libmicrohttpd-dev libsqlite3-dev libnng-dev
 libprotobuf-c-dev libjansson-dev libyaml-dev libpcre2-dev libcurl4-openssl-dev
 gcc make pkg-config protobuf-c-compiler protobuf-compiler openssl curl ca-certificates
-libcmocka-dev python3 python3-pytest python3-hpack python3-grpcio python3-h2
+libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-hpack python3-grpcio python3-h2
 clang clang-format clang-tidy libclang-rt-14-dev nghttp2-client
-procps iproute2
+procps iproute2 strace
 "
 
 missing=

@@ -202,14 +202,14 @@ END
 
 # ---- until Ctrl-C, or until one of them dies ----
 
-while [ -z "$stopping" ]; do
+trap finish INT TERM # a flag could be set just before the wait, which would not look at it
+[ -z "$stopping" ] || finish
+while :; do
     wait -n "${pids[@]}" 2>/dev/null
     code=$?
-    [ -z "$stopping" ] || break
     for i in "${!pids[@]}"; do
         kill -0 "${pids[i]}" 2>/dev/null && continue
         show_log "${names[i]}"
         fail "${names[i]} ended with status $code"
     done
 done
-finish

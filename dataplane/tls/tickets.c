@@ -31,7 +31,7 @@ int ticket_key_parse(struct str hex, struct ticket_key *out, struct err *e)
         int high = nibble(hex.p[2 * i]), low = nibble(hex.p[2 * i + 1]);
 
         ok = high >= 0 && low >= 0;
-        bytes[i] = (unsigned char)(high << 4 | low);
+        bytes[i] = ok ? (unsigned char)(high << 4 | low) : 0;
     }
     if (!ok)
         return err_set(e, ERR_INVALID, "expected %zu hexadecimal digits", 2 * sizeof(bytes));

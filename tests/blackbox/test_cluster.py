@@ -523,8 +523,8 @@ def ip(*args, check=True):
 
 @pytest.fixture
 def wire():
-    """root 10.213.7.1 -- bridge in a namespace of its own -- 10.213.7.2 in another."""
-    tag = f"w{os.getpid() % 10000}"
+    """root NET.1 -- bridge in a namespace of its own -- NET.2 in another; mid, far, NET."""
+    tag, net = f"w{os.getpid() % 10000}", f"10.213.{os.getpid() % 256}"
     mid, far = tag + "m", tag + "f"
     probe = ip("netns", "add", mid, check=False)
     if probe.returncode:
@@ -537,12 +537,12 @@ def wire():
         for port in ("m0", "m1"):
             ip("-n", mid, "link", "set", port, "master", "br0", "up")
         ip("-n", mid, "link", "set", "br0", "up")
-        ip("addr", "add", "10.213.7.1/24", "dev", tag + "r")
+        ip("addr", "add", net + ".1/24", "dev", tag + "r")
         ip("link", "set", tag + "r", "up")
-        ip("-n", far, "addr", "add", "10.213.7.2/24", "dev", "f0")
+        ip("-n", far, "addr", "add", net + ".2/24", "dev", "f0")
         for dev in ("lo", "f0"):
             ip("-n", far, "link", "set", dev, "up")
-        yield mid, far
+        yield mid, far, net
     finally:
         ip("link", "del", tag + "r", check=False)
         for space in (far, mid):
@@ -550,13 +550,13 @@ def wire():
 
 
 def test_a_network_that_drops_all_packets_is_noticed_on_both_ends(wire, tmp_path):
-    mid, far = wire
+    mid, far, net = wire
     certs = weir.make_certs(os.path.join(str(tmp_path), "certs"))
     cp = weir.ControlPlane(os.path.join(str(tmp_path), "cp"), certs, *QUICK)
     at = cp.args.index("--cluster-listen") + 1
-    cp.args[at] = f"10.213.7.1:{cp.cluster_port}"
+    cp.args[at] = f"{net}.1:{cp.cluster_port}"
     dp = weir.DataPlane(os.path.join(str(tmp_path), "dp"), *QUICK, certs=certs,
-                        control_plane=f"tls+tcp://10.213.7.1:{cp.cluster_port}")
+                        control_plane=f"tls+tcp://{net}.1:{cp.cluster_port}")
     dp.args = ["ip", "netns", "exec", far, *dp.args]
     cp.start()
     try:

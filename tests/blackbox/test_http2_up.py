@@ -33,9 +33,15 @@ services:
   url: http://127.0.0.1:{origin.port}
   http_version: "2"
   retries: 0
-  read_timeout: 300
   routes:
   - {{name: once, paths: ["/once"], strip_path: false}}
+- name: impatient
+  url: http://127.0.0.1:{origin.port}
+  http_version: "2"
+  retries: 0
+  read_timeout: 300
+  routes:
+  - {{name: impatient, paths: ["/impatient"], strip_path: false}}
 - name: silent
   url: http://127.0.0.1:{origin.port}
   http_version: "2"
@@ -115,7 +121,7 @@ def test_requests_share_a_connection(proxy):
     for _ in range(20):
         assert proxy.get("/").status == 200
     assert proxy.origin.connections == 1
-    assert idle(proxy) == 1
+    weir.wait_until(lambda: idle(proxy) == 1, "the connection to be idle")
 
 
 @pytest.mark.parametrize("size", [1, 16384, 100_000, 1_000_000])
@@ -482,7 +488,7 @@ def test_read_timeout(proxy):
         peer.until(lambda: False)
 
     proxy.origin.script = script
-    assert proxy.get("/once").status == 504
+    assert proxy.get("/impatient").status == 504
 
 
 def test_a_silent_connection_gets_no_more_requests(proxy):

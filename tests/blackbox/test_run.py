@@ -14,7 +14,7 @@ PORTS = (8000, 8001, 8005, 8007, 8010, 8100, 8110, 8443, 8453, 9000)
 
 def free_offset():
     """A number that, added to each of PORTS, gives ports that nobody uses."""
-    for offset in range(20000, 50000, 1009):
+    for offset in range(10200, 23000, 1009):  # above those of weir.py, below those of outgoing connections
         with contextlib.ExitStack() as stack:
             try:
                 for port in PORTS:
@@ -29,8 +29,10 @@ def free_offset():
 def start(folder, offset):
     env = {**os.environ, "WEIR_RUN_DIR": folder, "WEIR_RUN_OFFSET": str(offset), "WEIR_BUILD": weir.BUILD}
     log = open(os.path.join(os.path.dirname(folder), "run.log"), "a+")
+    # INT is ignored in what a shell runs in the background, and in all that comes of it
     p = subprocess.Popen([os.path.join(weir.ROOT, "deploy", "run.sh")], env=env, stdout=log, stderr=log,
-                         stdin=subprocess.DEVNULL, start_new_session=True)
+                         stdin=subprocess.DEVNULL, start_new_session=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def text():
         with open(log.name, errors="replace") as f:

@@ -88,6 +88,7 @@ class Gateway(weir.DataPlane):
         super().__init__(folder, "--stream-listen", ", ".join(addresses), "--ssl-cert", f"{self.certs}/dp.crt",
                          "--ssl-cert-key", f"{self.certs}/dp.key", "--client-header-timeout", "1s", *flags,
                          declarative=self.file)
+        self.env["RES_OPTIONS"] = "timeout:1 attempts:1"  # a name is still looked up when all else has ended
 
     def write(self, text):
         with open(self.file, "w") as f:
@@ -511,7 +512,8 @@ def test_a_client_hello_over_many_records(g):
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: exact.test\r\n\r\n", b"\x16\x03\x01\x00\x05\x02\0\0\1\0",
-                                  os.urandom(64).replace(b"\x16", b"\x17"), b"\x16\x03\x01\xff\xff" + b"\1" * 20000])
+                                  bytes(range(128, 192)), b"\x16\x03\x01\xff\xff" + b"\1" * 20000],
+                         ids=["HTTP", "another handshake message", "no TLS", "a record too long"])
 def test_garbage_in_place_of_a_client_hello(g, data):
     before = g.metric("weir_preread_refused_total", cause="client_hello")
     with tcp.connect(g.ssl_port) as s:

@@ -245,7 +245,7 @@ def test_sessions_resume_on_every_data_plane(cluster, tmp_path, version):
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_an_old_ticket_is_a_full_handshake(tmp_path, version):
     file = str(tmp_path / "session.pem")
-    with weir.Cluster(tmp_path, planes=2, cp_flags=("--ssl-ticket-rotation", "2s")) as c:
+    with weir.Cluster(tmp_path, planes=2, cp_flags=("--ssl-ticket-rotation", "1s")) as c:
         weir.wait_until(lambda: all(d.ready() for d in c.dp), "the first keys")
         first = c.cp.version()
         session_of(c.dp[0].tls_port, version, file)

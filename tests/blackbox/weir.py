@@ -10,7 +10,6 @@ the folder of the programs (default: build).
 """
 import contextlib
 import http.client
-import itertools
 import json
 import os
 import re
@@ -28,10 +27,21 @@ PATIENCE = 60 if SANITIZED else 20  # seconds a condition may take to come true
 REPORT = re.compile(r"(ERROR|WARNING): (Address|Thread|Leak|UndefinedBehavior)Sanitizer|runtime error:|^panic at ", re.M)
 
 
-# Below the range that the system gives to outgoing connections: what is free now stays free.
-PORTS = itertools.cycle(range(10000, 18000))
-for _ in range(os.getpid() * 61 % 8000):  # two runs side by side begin apart
-    next(PORTS)
+def own_ports():
+    """Ports that are this process's alone, over and over. Whoever is bound to a name of the kernel's
+    abstract socket namespace owns a block, until it ends: so runs side by side never meet. The blocks
+    lie below the range that the system gives to outgoing connections: what is free now stays free."""
+    size = 200
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        for first in range(10000, 18000, size):
+            with contextlib.suppress(OSError):
+                claim.bind(f"\0weir-test-ports-{first}")
+                while True:
+                    yield from range(first, first + size)
+    raise AssertionError("all ports for tests are taken by other runs")
+
+
+PORTS = own_ports()
 
 
 def free_ports(n):
