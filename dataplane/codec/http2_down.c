@@ -38,6 +38,7 @@ struct http2_stream {
 
     /* request */
     bool remote_ended;    /* END_STREAM has come */
+    bool faulty;          /* closed for what the client sent */
     bool head_complete;
     bool no_body;         /* END_STREAM came with the head */
     bool too_large;       /* its fields: the rest of them is not kept */
@@ -301,7 +302,7 @@ static void stream_close(struct io *io)
     }
     if (unread && !h2->dying)
         nghttp2_session_consume_connection(h2->wire.session, unread);
-    if (st->ended && h2->resets_left < h2->wire.w->set->http2_max_resets)
+    if (st->ended && !st->faulty && h2->resets_left < h2->wire.w->set->http2_max_resets)
         h2->resets_left++;
     if (h2->collecting == st)
         h2->collecting = NULL;
@@ -832,6 +833,8 @@ static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *frame, void
 
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
+    if (unlikely(h2->resets_left < 0))
+        return beyond(h2, "http2_max_resets");
     credit(h2, FRAME_CREDIT);
     st = stream_begin(h2, frame->hd.stream_id);
     nghttp2_session_set_stream_user_data(s, st->id, st);
@@ -988,10 +991,14 @@ static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t code, void *
     struct http2 *h2 = user;
     struct http2_stream *st = stream_of(h2, id);
 
-    (void)s, (void)code;
+    (void)s;
     if (!st)
         return 0;
     st->closed = true;
+    if (code == NGHTTP2_PROTOCOL_ERROR) { /* the client's doing, also when nghttp2 tells of no frame */
+        st->faulty = true;
+        h2->resets_left--;
+    }
     if (h2->collecting == st)
         h2->collecting = NULL;
     if (st->c->xio && st->c->xio->state == XS_HEAD && !st->c->xio->running)

@@ -453,7 +453,7 @@ def test_bodies_that_come_along_with_the_head(proxy, path, body):
         while not (len(rest) >= int(n.group(1)) if n else rest.endswith(b"0\r\n\r\n")):
             rest += s.recv(65536)
         bodies.append(rest if n else b"".join(re.findall(rb"(?:\A|\r\n)[1-9a-f][0-9a-f]*\r\n(x*)", rest)))
-        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        s.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 
     proxy.origin.script = script
     for more in ({"content_length": str(len(body))}, {}):
