@@ -170,7 +170,7 @@ test: deps ## everything: layers, headers, tests in three flavours, fuzzing for 
 	$(Q)$(MAKE) asan
 	$(Q)$(MAKE) $(JOBS) SAN=thread OPT=-O1 all units
 	$(Q)$(MAKE) tsan
-	$(Q)$(MAKE) $(JOBS) fuzz
+	$(Q)$(MAKE) $(JOBS) fuzz FUZZ_SECONDS=5
 
 run: deps ## a control plane, two data planes and an echo upstream, until Ctrl-C
 	$(Q)$(MAKE) $(JOBS) all

@@ -38,6 +38,7 @@ struct chain_run {
     const struct c_plugin *waiting; /* it said V_WAIT, or NULL */
     bool resumed;                   /* plugin_resume came for the current wait */
     bool consumer_changed;          /* merge before the next plugin */
+    bool memory_told;               /* the cap has been met before: counted once */
     bool no_memory;                 /* a setter met the arena's cap: 500 after this callback */
     struct chain_state *state;      /* scratch and the like: made when first needed */
 };

@@ -34,6 +34,9 @@ struct chain_state *chain_state(struct exchange *x)
 void chain_out_of_memory(struct exchange *x)
 {
     x->run.no_memory = true;
+    if (x->run.memory_told) /* what answers instead may meet the cap, too */
+        return;
+    x->run.memory_told = true;
     limit_hit(LIMIT_EXCHANGE_MEMORY);
     LOG_LIMITED(LOG_WARN, "exchange_memory", "request_id=%s", x->request_id);
 }
