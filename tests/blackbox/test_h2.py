@@ -890,7 +890,8 @@ def test_rapid_reset(proxy, how):
 
 def test_resets_are_forgiven_to_those_who_let_requests_be_answered(proxy):
     with Client(proxy.port) as c:
-        for _ in range(150):
+        # more than http2_max_resets; its WINDOW_UPDATEs stay below http2_max_control_frames
+        for _ in range(105):
             stream = c.send(fields())
             c.h2.reset_stream(stream)
             c.flush()
