@@ -132,9 +132,12 @@ check-unit: $(UNIT) ## the C unit tests
 	$(Q)$(SAN_ENV) tests/tools/run-unit.sh $(sort $(UNIT))
 
 # A file of tests shares its daemons, so files go to processes as a whole.
+# What one worker does by itself: left out under ThreadSanitizer.
+UNTHREADED := rfc9112 http1 h2 http2_up limits
+
 check-blackbox: all ## the real programs over real sockets; K=WORD chooses tests
 	$(Q)$(SAN_ENV) WEIR_BUILD=$(B) $(PYTHON) -m pytest -q --tb=short --no-header -p no:cacheprovider tests/blackbox \
-		$(if $(K),-k '$(K)',-n $(CORES) --dist loadfile $(if $(filter thread,$(SAN)),--ignore=tests/blackbox/test_rfc9112.py))
+		$(if $(K),-k '$(K)',-n $(CORES) --dist loadfile $(if $(filter thread,$(SAN)),$(UNTHREADED:%=--ignore=tests/blackbox/test_%.py)))
 
 check: check-unit check-blackbox ## both, in this flavour
 
